@@ -1,0 +1,1 @@
+"""LLaMA, instruction-tuned with GPT-4: record in, checkpoint out."""

@@ -1,0 +1,258 @@
+"""Which tokens a rank trains on in which step: a pure function of the step, so resume is exact.
+
+1. An epoch packs all examples into rows and orders the rows, both by (seed, epoch).
+2. A step takes the next window of `rows_per_step` rows, whatever the number of ranks.
+3. The rows of a window go round the ranks, `rows_per_micro_step` at a time. Every rank plans the
+   whole window, so it knows the weight of each of its targets without asking the others.
+
+The import of torch waits for the first batch: planning a run does without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from llama_gpt4.config import DataConfig, require
+from llama_gpt4.packing import Ints, Rows, best_fit, one_each
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Examples(Protocol):
+    """What is asked of tokenised data; `prepare.Examples` is that."""
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def lengths(self) -> npt.NDArray[Any]: ...
+    @property
+    def prompt_lengths(self) -> npt.NDArray[Any]: ...
+    def tokens_of(self, i: int, /) -> npt.NDArray[Any]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One micro-batch of one rank: N tokens of whole examples end to end, without padding.
+
+    The loss is sum(weights * nll). A rank without rows gets one dummy token and no target, so that
+    it runs the same collectives as the others and adds exactly 0.
+    """
+
+    tokens: Tensor
+    """(N,) int64, N >= 1."""
+    positions: Tensor
+    """(N,) int64, from 0 in each document."""
+    document_lengths: tuple[int, ...]
+    """They sum to N; a token attends within its document only."""
+    target_rows: Tensor
+    """(M,) int64: places in `tokens` whose next token is a target."""
+    targets: Tensor
+    """(M,) int64: those next tokens, which are the answers and their EOS."""
+    weights: Tensor
+    """(M,) float32; they sum to 1 over all micro-batches and ranks of a step."""
+    examples: tuple[int, ...]
+    """Indices of the examples, for error messages."""
+
+
+class Batches:
+    """The micro-batches of one rank for any step, counted from 0; the only state is a cache."""
+
+    def __init__(
+        self,
+        examples: Examples,
+        data: DataConfig,
+        *,
+        rows_per_step: int,
+        rows_per_micro_step: int,
+        normalisation: str,
+        seed: int,
+        rank: int,
+        world_size: int,
+    ) -> None:
+        assert 0 <= rank < world_size and rows_per_step > 0 and rows_per_micro_step > 0
+        require(seed >= 0, f"seed={seed} is negative: use 0 or more")
+        require(examples.n > 0, "data.files hold no example to train on")
+        self._examples = examples
+        self._data = data
+        self._rows_per_step = rows_per_step
+        self._rows_per_micro_step = rows_per_micro_step
+        self._normalisation = normalisation
+        self._seed = seed
+        self._rank = rank
+        self._world_size = world_size
+        self._epoch, self._rows = 0, self._plan(0)
+        self.rows_per_epoch = len(self._rows)
+        """The same in every epoch, because packing depends on lengths only."""
+        full, short = divmod(self.rows_per_epoch, rows_per_step)
+        self.steps_per_epoch = full + (data.last_window == "keep" and short > 0)
+        size_key = "tokens_per_step" if data.batching == "pack" else "examples_per_step"
+        require(
+            self.steps_per_epoch > 0,
+            f"data.last_window=drop leaves no step: the data make {self.rows_per_epoch} rows and a "
+            f"step takes {rows_per_step}; set data.last_window=keep, or lower batch.{size_key}",
+        )
+
+    def micro_steps(self, step: int) -> int:
+        """Micro-batches that `micro_batches(step)` yields, equal on every rank."""
+        return -(-len(self._window(step)) // (self._world_size * self._rows_per_micro_step))
+
+    def micro_batches(self, step: int) -> Iterator[Batch]:
+        """This rank's micro-batches of `step`, each built when it is asked for."""
+        return _micro_batches(
+            self._examples,
+            self._window(step),
+            self._normalisation,
+            self._rows_per_micro_step,
+            self._rank,
+            self._world_size,
+        )
+
+    def examples_seen(self, step: int) -> int:
+        """Examples in `step`, over all ranks."""
+        return len(self._window(step).examples)
+
+    def tokens(self, step: int) -> int:
+        """Tokens in `step`, over all ranks; there is no padding to leave out."""
+        return int(self._lengths(step).sum())
+
+    def squared_lengths(self, step: int) -> int:
+        """Sum of the squared example lengths in `step`, over all ranks: attention's share of FLOPs."""
+        return int((self._lengths(step) ** 2).sum())
+
+    def target_tokens(self, step: int) -> int:
+        """Targets in `step`, over all ranks."""
+        prompts = self._examples.prompt_lengths[self._window(step).examples]
+        return self.tokens(step) - int(prompts.sum())
+
+    def _lengths(self, step: int) -> Ints:
+        return self._examples.lengths[self._window(step).examples].astype(np.int64)
+
+    def _window(self, step: int) -> Rows:
+        """The rows of `step`, over all ranks."""
+        epoch, window = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._rows = epoch, self._plan(epoch)
+        return self._rows.part(window * self._rows_per_step, (window + 1) * self._rows_per_step)
+
+    def _plan(self, epoch: int) -> Rows:
+        """All rows of `epoch` in the order of training."""
+        # Numpy promises the raw bits of PCG64 for ever, but not what Generator.permutation makes
+        # of them; a run must resume under the next numpy as well.
+        bits = np.random.PCG64(np.random.SeedSequence([self._seed, epoch]))
+        order = _permutation(bits, self._examples.n)
+        if self._data.batching == "pack":
+            rows = best_fit(self._examples.lengths, self._data.row_tokens, order)
+        else:
+            rows = one_each(self._examples.n, order)
+        return rows.reordered(_permutation(bits, len(rows)))
+
+
+def evaluation_batches(
+    examples: Examples, row_tokens: int, rows_per_micro_step: int, rank: int, world_size: int
+) -> Iterator[Batch]:
+    """Every example once over all ranks, with as many micro-batches on each rank.
+
+    Summed over ranks, sum(weights * nll) is the mean over all target tokens.
+    """
+    rows = best_fit(examples.lengths, row_tokens, np.arange(examples.n))
+    return _micro_batches(examples, rows, "global_tokens", rows_per_micro_step, rank, world_size)
+
+
+def target_weights(
+    normalisation: str, n_targets: Ints, micro_batch: Ints
+) -> npt.NDArray[np.float64]:
+    """(E,) weight of one target of each of a window's examples; over all targets they sum to 1.
+
+    `n_targets` (E,) counts the examples' targets, `micro_batch` (E,) numbers the micro-batches over
+    micro-steps and ranks. What has no target counts for nothing, and is not averaged over.
+
+    `global_tokens`: 1 / targets of the window
+    `micro_batch`:   1 / (targets of the micro-batch * micro-batches of the window)
+    `example`:       1 / (targets of the example * examples of the window)
+    """
+    if normalisation == "global_tokens":
+        share = np.full(len(n_targets), n_targets.sum())
+    elif normalisation == "micro_batch":
+        per_micro_batch = np.bincount(micro_batch, weights=n_targets)
+        share = per_micro_batch[micro_batch] * np.count_nonzero(per_micro_batch)
+    else:
+        assert normalisation == "example", normalisation
+        share = n_targets * np.count_nonzero(n_targets)
+    return 1 / np.maximum(share, 1)
+
+
+def _micro_batches(
+    examples: Examples,
+    window: Rows,
+    normalisation: str,
+    rows_per_micro_step: int,
+    rank: int,
+    world_size: int,
+) -> Iterator[Batch]:
+    """One rank's part of `window`: row i is in micro-batch i // rows_per_micro_step, and micro-batch
+    b is in micro-step b // world_size of rank b % world_size."""
+    lengths = examples.lengths[window.examples].astype(np.int64)
+    prompts = examples.prompt_lengths[window.examples].astype(np.int64)
+    micro_batch = np.repeat(np.arange(len(window)) // rows_per_micro_step, np.diff(window.starts))
+    weights = target_weights(normalisation, lengths - prompts, micro_batch)
+    n_micro_batches = -(-len(window) // rows_per_micro_step)
+    for first_of_micro_step in range(0, n_micro_batches, world_size):
+        row = (first_of_micro_step + rank) * rows_per_micro_step
+        if row >= len(window):
+            yield _empty_batch()
+            continue
+        stop = min(row + rows_per_micro_step, len(window))
+        mine = slice(window.starts[row], window.starts[stop])
+        yield _batch(examples, window.examples[mine], lengths[mine], prompts[mine], weights[mine])
+
+
+def _batch(
+    examples: Examples,
+    chosen: Ints,
+    lengths: Ints,
+    prompts: Ints,
+    weights: npt.NDArray[np.float64],
+) -> Batch:
+    """The examples `chosen` (E,) end to end; `weights` (E,) are per target."""
+    from torch import from_numpy
+
+    indices = chosen.tolist()
+    tokens = np.concatenate([examples.tokens_of(i) for i in indices], dtype=np.int64)
+    starts = np.cumsum(lengths) - lengths
+    n_targets = lengths - prompts
+    # A token is predicted at the place before it, so the answer's first at the prompt's last.
+    target_rows = _spans(starts + prompts - 1, n_targets)
+    return Batch(
+        tokens=from_numpy(tokens),
+        positions=from_numpy(_spans(np.zeros_like(lengths), lengths)),
+        document_lengths=tuple(lengths.tolist()),
+        target_rows=from_numpy(target_rows),
+        targets=from_numpy(tokens[target_rows + 1]),
+        weights=from_numpy(np.repeat(weights.astype(np.float32), n_targets)),
+        examples=tuple(indices),
+    )
+
+
+def _empty_batch() -> Batch:
+    import torch
+
+    none = torch.zeros(0, dtype=torch.int64)
+    one = torch.zeros(1, dtype=torch.int64)
+    return Batch(one, one, (1,), none, none, torch.zeros(0), ())
+
+
+def _spans(firsts: Ints, sizes: Ints) -> Ints:
+    """`first, first + 1, ...` for `size` numbers, for each of `firsts` (E,) and `sizes` (E,)."""
+    starts = np.cumsum(sizes) - sizes
+    return np.repeat(firsts - starts, sizes) + np.arange(sizes.sum())
+
+
+def _permutation(bits: np.random.PCG64, n: int) -> Ints:
+    """A random order of n things."""
+    return np.argsort(bits.random_raw(n), kind="stable")

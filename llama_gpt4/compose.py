@@ -1,0 +1,223 @@
+"""From the command line to a typed configuration, and from there to the run's frozen file.
+
+Hydra composes YAML, OmegaConf checks it against the dataclasses, and nothing after this module
+sees a `DictConfig`. Every fault is an `InputError` of one line with the full key.
+"""
+
+import difflib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields, is_dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import hydra
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from llama_gpt4.config import TrainConfig
+from llama_gpt4.errors import InputError
+
+C = TypeVar("C")
+
+FREE_KEYS = (
+    "name",
+    "run_dir",
+    "data.cache_dir",
+    "launch",
+    "tracking",
+    "train.steps",
+    "train.log_every_steps",
+    "train.eval_every_steps",
+    "train.save_every_steps",
+    "train.keep_checkpoints",
+)
+"""What may differ between two starts of one run: it changes neither weights nor their order."""
+
+
+def compose(schema: type[C], program: str, overrides: Sequence[str]) -> C:
+    """`conf/<program>.yaml` with the command line's `overrides`, as a checked `schema` object."""
+    return _to_object(schema, compose_yaml(schema, program, overrides))
+
+
+def compose_yaml(schema: type, program: str, overrides: Sequence[str]) -> DictConfig:
+    """The composed configuration before it is checked; its interpolations are still open."""
+    with hydra.initialize_config_module("llama_gpt4_conf", version_base="1.3"):
+        try:
+            return hydra.compose(program, list(overrides))
+        except OverrideParseException as error:
+            raise InputError(
+                f"cannot read the override {error.override!r}: write key=value, and quote values "
+                "with spaces or commas, as in 'key=\"a, b\"'"
+            ) from error
+        except MissingConfigException as error:
+            raise InputError(_missing_group(error)) from error
+        except (ConfigCompositionException, ValueError) as error:
+            raise InputError(_bad_override(schema, overrides, error)) from error
+
+
+def load_resolved(path: Path) -> TrainConfig:
+    """The configuration of a run as `freeze` wrote it."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: it is the config.yaml of a run directory")
+    return _to_object(TrainConfig, OmegaConf.load(path))
+
+
+def compose_training(overrides: Sequence[str]) -> TrainConfig:
+    """A training run's configuration with absolute paths and its run directory's real name."""
+    config = compose(TrainConfig, "train", overrides)
+    config = replace(
+        config,
+        model=replace(config.model, path=_absolute_if_local(config.model.path)),
+        tokenizer=replace(config.tokenizer, path=_absolute_if_local(config.tokenizer.path)),
+        data=replace(
+            config.data,
+            files=[_absolute_file(name) for name in config.data.files],
+            cache_dir=os.path.abspath(config.data.cache_dir),
+            validation=replace(
+                config.data.validation,
+                files=[_absolute_file(name) for name in config.data.validation.files],
+            ),
+        ),
+    )
+    named = config.run_dir.replace("{hash}", config_hash(config)[:8])
+    return replace(config, run_dir=os.path.abspath(named))
+
+
+def config_hash(config: TrainConfig) -> str:
+    """SHA-256 of all that decides the weights: the configuration without its free keys."""
+    kept = [(key, value) for key, value in _flatten(asdict(config)) if not _is_free(key)]
+    return hashlib.sha256(json.dumps(kept, ensure_ascii=False).encode()).hexdigest()
+
+
+def freeze(config: TrainConfig) -> Path:
+    """Write the configuration to `run_dir/config.yaml`; refuse a directory of another run."""
+    path = Path(config.run_dir) / "config.yaml"
+    if path.exists():
+        _require_same_run(config, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(asdict(config), allow_unicode=True, sort_keys=False)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            file.write(text)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise InputError(
+            f"run_dir={path.parent} cannot be written ({error.strerror}): choose another"
+        ) from error
+    return path
+
+
+def _require_same_run(config: TrainConfig, path: Path) -> None:
+    before = dict(_flatten(asdict(load_resolved(path))))
+    now = dict(_flatten(asdict(config)))
+    changed = [
+        f"{key}: {_shown(before.get(key))} there, {_shown(now.get(key))} here"
+        for key in sorted(before.keys() | now.keys())
+        if not _is_free(key) and before.get(key) != now.get(key)
+    ]
+    if changed:
+        more = f" (and {len(changed) - 4} more)" if len(changed) > 4 else ""
+        raise InputError(
+            f"{path.parent} belongs to another configuration ({'; '.join(changed[:4])}{more}): "
+            "choose another run_dir, or give the same values to resume"
+        )
+
+
+def _to_object(schema: type[C], composed: Any) -> C:
+    try:
+        OmegaConf.resolve(composed)
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), composed))
+    except OmegaConfBaseException as error:
+        raise InputError(_bad_value(schema, error)) from error
+    assert isinstance(config, schema)
+    return config
+
+
+def _bad_value(schema: type, error: OmegaConfBaseException) -> str:
+    key = error.full_key or error.key
+    reason = str(error.msg or error).splitlines()[0]
+    if key is None:
+        return reason
+    if key not in dict(_schema_keys(schema)) and "not in" in reason:
+        return f"{key} is not a key of this program{_nearest(schema, str(key))}"
+    if "mandatory" in reason.lower():
+        return f"{key} has no value: give it one, as in {key}=…"
+    if "ListConfig" in reason:
+        return f"{key} is a list: write {key}=[…], also for a single value"
+    return f"{key}: {reason[0].lower()}{reason[1:]}"
+
+
+def _bad_override(schema: type, overrides: Sequence[str], error: Exception) -> str:
+    known = {key for key, _ in _schema_keys(schema)}
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group.split("@")[0].replace("/", ".")
+        if key not in known and not override.is_add() and not _is_group(key):
+            return f"{key} is not a key of this program{_nearest(schema, key)}"
+    return " ".join(str(error).split())
+
+
+def _is_group(key: str) -> bool:
+    return resources.files("llama_gpt4_conf").joinpath(*key.split(".")).is_dir()
+
+
+def _missing_group(error: MissingConfigException) -> str:
+    group, _, name = str(error.missing_cfg_file).rpartition("/")
+    if not group:
+        return " ".join(str(error).split())
+    options = ", ".join(error.options or [])
+    near = difflib.get_close_matches(name, error.options or [], n=1)
+    hint = f"; did you mean {group}={near[0]}?" if near else ""
+    return f"{group}={name} does not exist: there are {options}{hint}"
+
+
+def _nearest(schema: type, key: str) -> str:
+    known = [name for name, _ in _schema_keys(schema)]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    last = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    found = (last or near)[:1]
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _schema_keys(schema: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    hints = get_type_hints(schema)
+    for field in fields(schema):
+        key, kind = prefix + field.name, hints[field.name]
+        yield key, kind
+        if is_dataclass(kind) and isinstance(kind, type):
+            yield from _schema_keys(kind, key + ".")
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(free + ".") for free in FREE_KEYS)
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _absolute_if_local(path: str | None) -> str | None:
+    """A local path made absolute; a hub name (`owner/name` that is no path here) stays."""
+    if path is None or (not os.path.exists(path) and path.count("/") == 1 and path[0] not in "./~"):
+        return path
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _absolute_file(name: str) -> str:
+    return name if name.startswith("sample:") else os.path.abspath(os.path.expanduser(name))

@@ -1,0 +1,380 @@
+"""What a training run is configured by: types, meanings, units and invariants.
+
+Values live in `conf/` only, so no field has a default here. Lengths are counted in tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from llama_gpt4.errors import InputError
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `InputError(message)` unless `condition` holds."""
+    if not condition:
+        raise InputError(message)
+
+
+def require_one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise `InputError` unless `value` is one of `allowed`."""
+    require(value in allowed, f"{key}={value} is not one of {', '.join(allowed)}")
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """Which LLaMA. With `path`, sizes left null come from its config.json and others must agree."""
+
+    path: str | None
+    """Weights to start from: a folder in Hugging Face format or a hub name; null starts at random."""
+    n_layers: int | None
+    hidden_size: int | None
+    """D: width of the residual stream."""
+    feed_forward_size: int | None
+    """F: width of the SwiGLU feed-forward."""
+    n_heads: int | None
+    n_kv_heads: int | None
+    """Heads of keys and values; fewer than `n_heads` is grouped-query attention."""
+    max_positions: int | None
+    """Longest sequence that the model is meant for."""
+    rope_theta: float | None
+    norm_eps: float | None
+    tie_embeddings: bool | None
+    initializer_std: float
+    """Standard deviation of random weights; only read when `path` is null."""
+    kernels: str
+    """`reference` (PyTorch, any device): the operators, chosen once when the model is built."""
+    recompute: str
+    """`none` keeps every activation; `full` keeps one tensor a layer and computes the rest again."""
+
+    def __post_init__(self) -> None:
+        require_one_of("model.kernels", self.kernels, ("reference",))
+        require_one_of("model.recompute", self.recompute, ("none", "full"))
+        sizes = {
+            "n_layers": self.n_layers,
+            "hidden_size": self.hidden_size,
+            "feed_forward_size": self.feed_forward_size,
+            "n_heads": self.n_heads,
+            "n_kv_heads": self.n_kv_heads,
+            "max_positions": self.max_positions,
+            "rope_theta": self.rope_theta,
+            "norm_eps": self.norm_eps,
+            "tie_embeddings": self.tie_embeddings,
+        }
+        missing = [key for key, value in sizes.items() if value is None]
+        if self.path is None and missing:
+            raise InputError(
+                f"model.{missing[0]} is null: give it a value, or set model.path to weights that "
+                "say their own sizes"
+            )
+        for key, value in sizes.items():
+            if value is not None and key != "tie_embeddings":
+                require(value > 0, f"model.{key}={value} must be positive")
+        if self.hidden_size and self.n_heads:
+            require(
+                self.hidden_size % (2 * self.n_heads) == 0,
+                f"model.hidden_size={self.hidden_size} must be an even multiple of "
+                f"model.n_heads={self.n_heads}",
+            )
+        if self.n_heads and self.n_kv_heads:
+            require(
+                self.n_heads % self.n_kv_heads == 0,
+                f"model.n_heads={self.n_heads} is not a multiple of "
+                f"model.n_kv_heads={self.n_kv_heads}",
+            )
+
+
+@dataclass(kw_only=True)
+class TokenizerConfig:
+    """Where the tokenizer comes from: `path`, else `model.path`, else trained on the data."""
+
+    path: str | None
+    """A folder or file with tokenizer.model or tokenizer.json; null: the one beside `model.path`."""
+    vocab_size: int
+    """Pieces of the tokenizer that is trained on the data when there is no path at all."""
+
+
+@dataclass(kw_only=True)
+class ValidationConfig:
+    """What the model is evaluated on while it trains; both empty: nothing."""
+
+    files: list[str]
+    share: float
+    """Share of the training records held out, drawn by `seed`; 0 holds out none."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.share < 1, f"data.validation.share={self.share} is not within [0, 1)")
+        require(
+            not (self.files and self.share),
+            "data.validation.files and data.validation.share are both given: keep one",
+        )
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """From files of records to rows of tokens."""
+
+    files: list[str]
+    """JSON or JSONL files of Alpaca records; `sample:en` and `sample:zh` are the shipped ones."""
+    row_tokens: int
+    """T: the longest example, and the length of a packed row."""
+    too_long: str
+    """An example longer than `row_tokens`: `drop` it (counted), or stop with an `error`."""
+    batching: str
+    """`pack`: whole examples share a row of T tokens; `pad`: one example a row, as in the paper."""
+    last_window: str
+    """The last, short batch of an epoch: `keep` it, or `drop` it as the paper's recipes do."""
+    cache_dir: str
+    """Where tokenised data is kept; shared storage when several hosts train."""
+    validation: ValidationConfig
+
+    def __post_init__(self) -> None:
+        require(bool(self.files), "data.files is empty: name at least one file of records")
+        require(self.row_tokens >= 2, f"data.row_tokens={self.row_tokens} must be at least 2")
+        require_one_of("data.too_long", self.too_long, ("drop", "error"))
+        require_one_of("data.batching", self.batching, ("pack", "pad"))
+        require_one_of("data.last_window", self.last_window, ("keep", "drop"))
+
+
+@dataclass(kw_only=True)
+class BatchConfig:
+    """How much goes into one optimizer step, and into one forward pass of one device."""
+
+    tokens_per_step: int | None
+    """Global batch when packing: rows of T tokens are filled up to this many tokens."""
+    examples_per_step: int | None
+    """Global batch when padding, where a row is one example."""
+    rows_per_micro_step: int
+    """Rows in one forward pass of one device; memory grows with it."""
+
+
+@dataclass(kw_only=True)
+class LossConfig:
+    normalisation: str
+    """`global_tokens`: mean over all target tokens of the global batch; `micro_batch`: mean of the
+    means of the micro-batches (Alpaca's); `example`: mean of the means of the examples."""
+
+    def __post_init__(self) -> None:
+        require_one_of(
+            "loss.normalisation", self.normalisation, ("global_tokens", "micro_batch", "example")
+        )
+
+
+@dataclass(kw_only=True)
+class OptimConfig:
+    """AdamW. Norm weights are never decayed."""
+
+    lr: float
+    """Peak learning rate."""
+    betas: list[float]
+    eps: float
+    weight_decay: float
+    max_grad_norm: float
+    """Gradients are clipped to this global norm; 0 clips nothing."""
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, f"optim.lr={self.lr} must be positive")
+        require(
+            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            f"optim.betas={self.betas} must be two numbers within [0, 1)",
+        )
+        require(self.eps > 0, f"optim.eps={self.eps} must be positive")
+        require(self.weight_decay >= 0, f"optim.weight_decay={self.weight_decay} is negative")
+        require(self.max_grad_norm >= 0, f"optim.max_grad_norm={self.max_grad_norm} is negative")
+
+
+@dataclass(kw_only=True)
+class ScheduleConfig:
+    """The learning rate over the steps; nobody else sets it."""
+
+    kind: str
+    """`cosine` and `linear` fall to 0, `constant` stays, all after a linear warm-up;
+    `log_warmup_constant` is what the released GPT-4-LLM configuration does in fact."""
+    warmup_frac: float
+    """Share of the schedule's steps spent warming up, rounded up to a whole step."""
+    steps: int | None
+    """Length of the schedule in steps; null: `train.epochs` over the data."""
+
+    def __post_init__(self) -> None:
+        require_one_of(
+            "schedule.kind", self.kind, ("cosine", "linear", "constant", "log_warmup_constant")
+        )
+        require(
+            0 <= self.warmup_frac <= 1,
+            f"schedule.warmup_frac={self.warmup_frac} is not within [0, 1]",
+        )
+        if self.steps is not None:
+            require(self.steps > 0, f"schedule.steps={self.steps} must be positive")
+
+
+@dataclass(kw_only=True)
+class PrecisionConfig:
+    dtype: str
+    """`float32`, or `bfloat16` with float32 master weights. There is no default on purpose."""
+    float32_matmul: str
+    """`highest`, or `medium`: faster float32 products where a self-test finds them as exact."""
+
+    def __post_init__(self) -> None:
+        require_one_of("precision.dtype", self.dtype, ("float32", "bfloat16"))
+        require_one_of("precision.float32_matmul", self.float32_matmul, ("highest", "medium"))
+
+
+@dataclass(kw_only=True)
+class ZeroConfig:
+    """How DeepSpeed shards the training state."""
+
+    stage: int
+    """0 shards nothing, 1 the optimizer's state, 2 also gradients, 3 also parameters."""
+    offload_optimizer: bool
+    """Keep master weights and moments in host memory."""
+    offload_parameters: bool
+    """Keep sharded parameters in host memory (stage 3)."""
+    deepspeed: dict[str, Any]
+    """More of DeepSpeed's own configuration; contradicting a derived field is an error."""
+
+    def __post_init__(self) -> None:
+        require(self.stage in (0, 1, 2, 3), f"zero.stage={self.stage} is not one of 0, 1, 2, 3")
+        require(
+            self.stage == 3 or not self.offload_parameters,
+            f"zero.offload_parameters needs zero.stage=3, not {self.stage}",
+        )
+        require(
+            self.stage >= 1 or not self.offload_optimizer,
+            "zero.offload_optimizer needs zero.stage=1, 2 or 3",
+        )
+
+
+@dataclass(kw_only=True)
+class LoopConfig:
+    """How long the run is and what it does on the way."""
+
+    epochs: float
+    """Passes over the data; the schedule's length unless `schedule.steps` says otherwise."""
+    steps: int | None
+    """Where training stops, whatever the schedule; null: at the schedule's end."""
+    log_every_steps: int
+    eval_every_steps: int
+    """Evaluate on the validation data this often, and at the end; 0: never."""
+    save_every_steps: int
+    """Save a checkpoint this often, and always at the end; 0: only at the end."""
+    keep_checkpoints: int
+    """Newest checkpoints that stay on disk; the best by evaluation loss stays as well."""
+
+    def __post_init__(self) -> None:
+        require(self.epochs > 0, f"train.epochs={self.epochs} must be positive")
+        if self.steps is not None:
+            require(self.steps > 0, f"train.steps={self.steps} must be positive")
+        require(self.log_every_steps > 0, "train.log_every_steps must be positive")
+        require(self.eval_every_steps >= 0, "train.eval_every_steps is negative")
+        require(self.save_every_steps >= 0, "train.save_every_steps is negative")
+        require(self.keep_checkpoints > 0, "train.keep_checkpoints must be positive")
+
+
+@dataclass(kw_only=True)
+class TrackingConfig:
+    kind: str
+    """`none`, or `wandb`: Weights & Biases, offline when nobody is logged in."""
+    project: str
+    group: str | None
+    """W&B's group, for runs that belong together."""
+
+    def __post_init__(self) -> None:
+        require_one_of("tracking.kind", self.kind, ("none", "wandb"))
+
+
+@dataclass(kw_only=True)
+class LaunchConfig:
+    processes: int | None
+    """Processes that `llama-gpt4 train` starts on this host; null: one for every GPU."""
+    device: str
+    """`cpu`, `cuda`, or `auto`: CUDA where there is one."""
+    timeout_minutes: float
+    """How long a rank waits for the others in one collective operation."""
+
+    def __post_init__(self) -> None:
+        require_one_of("launch.device", self.device, ("auto", "cpu", "cuda"))
+        if self.processes is not None:
+            require(self.processes > 0, f"launch.processes={self.processes} must be positive")
+        require(self.timeout_minutes > 0, "launch.timeout_minutes must be positive")
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """A whole training run."""
+
+    name: str
+    """What the run is called; part of the default `run_dir`."""
+    run_dir: str
+    """Everything the run writes. The default ends in a hash of the configuration, so that the same
+    line finds its run again and another line starts another run."""
+    seed: int
+    deterministic: bool
+    """Refuse operators whose results differ from run to run."""
+    model: ModelConfig
+    tokenizer: TokenizerConfig
+    data: DataConfig
+    batch: BatchConfig
+    loss: LossConfig
+    optim: OptimConfig
+    schedule: ScheduleConfig
+    precision: PrecisionConfig
+    zero: ZeroConfig
+    train: LoopConfig
+    tracking: TrackingConfig
+    launch: LaunchConfig
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, f"seed={self.seed} is negative")
+        rows = self.batch.rows_per_micro_step
+        require(rows > 0, f"batch.rows_per_micro_step={rows} must be positive")
+        if self.data.batching == "pack":
+            self._check_tokens_per_step()
+        else:
+            self._check_examples_per_step()
+        longest = self.model.max_positions
+        if longest is not None:
+            require(
+                self.data.row_tokens <= longest,
+                f"data.row_tokens={self.data.row_tokens} exceeds model.max_positions={longest}",
+            )
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows in one optimizer step, over all devices."""
+        if self.data.batching == "pad":
+            assert self.batch.examples_per_step is not None
+            return self.batch.examples_per_step
+        assert self.batch.tokens_per_step is not None
+        return self.batch.tokens_per_step // self.data.row_tokens
+
+    def _check_tokens_per_step(self) -> None:
+        tokens, row = self.batch.tokens_per_step, self.data.row_tokens
+        require(
+            tokens is not None,
+            "batch.tokens_per_step is null: data.batching=pack counts the global batch in tokens",
+        )
+        assert tokens is not None
+        below = tokens // row * row
+        fitting = f"{below} or {below + row}" if below else f"{row}"
+        require(
+            tokens > 0 and tokens % row == 0,
+            f"batch.tokens_per_step={tokens} is not a multiple of data.row_tokens={row}: "
+            f"{fitting} would do",
+        )
+        require(
+            self.batch.examples_per_step is None,
+            f"batch.examples_per_step={self.batch.examples_per_step} is for data.batching=pad; "
+            "packing counts the global batch by batch.tokens_per_step: set the other to null",
+        )
+
+    def _check_examples_per_step(self) -> None:
+        examples = self.batch.examples_per_step
+        require(
+            examples is not None and examples > 0,
+            f"batch.examples_per_step={examples}: data.batching=pad counts the global batch in "
+            "examples and needs a positive number, such as 128",
+        )
+        require(
+            self.batch.tokens_per_step is None,
+            f"batch.tokens_per_step={self.batch.tokens_per_step} is for data.batching=pack; "
+            "padding counts the global batch by batch.examples_per_step: set the other to null",
+        )
