@@ -30,9 +30,9 @@ class Examples(Protocol):
     @property
     def n(self) -> int: ...
     @property
-    def lengths(self) -> npt.NDArray[Any]: ...
+    def lengths(self) -> Ints: ...
     @property
-    def prompt_lengths(self) -> npt.NDArray[Any]: ...
+    def prompt_lengths(self) -> Ints: ...
     def tokens_of(self, i: int, /) -> npt.NDArray[Any]: ...
 
 
@@ -122,7 +122,7 @@ class Batches:
         return int(self._lengths(step).sum())
 
     def squared_lengths(self, step: int) -> int:
-        """Sum of the squared example lengths in `step`, over all ranks: attention's share of FLOPs."""
+        """Sum of squared example lengths in `step`, over all ranks: what attention costs."""
         return int((self._lengths(step) ** 2).sum())
 
     def target_tokens(self, step: int) -> int:
@@ -131,7 +131,7 @@ class Batches:
         return self.tokens(step) - int(prompts.sum())
 
     def _lengths(self, step: int) -> Ints:
-        return self._examples.lengths[self._window(step).examples].astype(np.int64)
+        return self._examples.lengths[self._window(step).examples]
 
     def _window(self, step: int) -> Rows:
         """The rows of `step`, over all ranks."""
@@ -195,10 +195,14 @@ def _micro_batches(
     rank: int,
     world_size: int,
 ) -> Iterator[Batch]:
-    """One rank's part of `window`: row i is in micro-batch i // rows_per_micro_step, and micro-batch
-    b is in micro-step b // world_size of rank b % world_size."""
-    lengths = examples.lengths[window.examples].astype(np.int64)
-    prompts = examples.prompt_lengths[window.examples].astype(np.int64)
+    """One rank's part of `window`.
+
+    Row i is in micro-batch b = i // rows_per_micro_step, and that is in micro-step b // world_size
+    of rank b % world_size.
+    """
+    lengths = examples.lengths[window.examples]
+    prompts = examples.prompt_lengths[window.examples]
+    assert (prompts >= 1).all() and (prompts <= lengths).all(), "a prompt begins with BOS"
     micro_batch = np.repeat(np.arange(len(window)) // rows_per_micro_step, np.diff(window.starts))
     weights = target_weights(normalisation, lengths - prompts, micro_batch)
     n_micro_batches = -(-len(window) // rows_per_micro_step)

@@ -330,6 +330,10 @@ class TrainConfig:
             self._check_tokens_per_step()
         else:
             self._check_examples_per_step()
+        require(
+            self.zero.stage > 0 or self.precision.dtype == "float32",
+            "zero.stage=0 with precision.dtype=bfloat16 would keep no float32 weights: use zero.stage=1",
+        )
         longest = self.model.max_positions
         if longest is not None:
             require(

@@ -29,7 +29,7 @@ def deepspeed_config(config: TrainConfig, hidden_size: int, world_size: int) -> 
         "steps_per_print": 2**31 - 1,
         "wall_clock_breakdown": False,
     }
-    if config.precision.dtype == "bfloat16":
+    if config.precision.dtype == "bfloat16" and config.zero.stage > 0:
         derived["data_types"] = {"grad_accum_dtype": "fp32"}
     return _merge(derived, config.zero.deepspeed, "zero.deepspeed")
 

@@ -86,5 +86,5 @@ def one_each(n: int, order: Ints) -> Rows:
 
 
 def _starts(sizes: Ints) -> Ints:
-    """(n,) sizes -> (n + 1,) where each begins when they lie end to end, and where the last ends."""
+    """Where things of `sizes` (n,) begin when they lie end to end, and the end: (n + 1,)."""
     return np.concatenate(([0], np.cumsum(sizes)), dtype=np.int64)

@@ -29,12 +29,10 @@ def learning_rate(
     for cosine (SPEC 3.4). `cosine` and `linear` stay at 0 when training goes on after step S.
     """
     if kind == "log_warmup_constant":
+        if step >= warmup_steps:
+            return peak
         # ln 1 is 0; like WarmupLR, a warm-up of one step counts as two.
-        return (
-            peak * math.log(step + 1) / math.log(max(2, warmup_steps))
-            if step < warmup_steps
-            else peak
-        )
+        return peak * math.log(step + 1) / math.log(max(2, warmup_steps))
     if step < warmup_steps:
         return peak * step / warmup_steps
     progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))

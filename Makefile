@@ -1,0 +1,24 @@
+# The two commands of the README; each sets up what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: train test lint
+
+train: .venv/installed
+	$(BIN)/llama-gpt4 train run_dir=runs/tiny
+	$(BIN)/llama-gpt4 chat model=runs/tiny/model 'prompt=Name the capital city of Portugal.'
+	$(BIN)/llama-gpt4 chat model=runs/tiny/model 'prompt=法国的首都是哪座城市？'
+
+test: .venv/installed
+	$(BIN)/python -m pytest -m "not gpu and not slow and not cluster"
+
+lint: .venv/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12) and "Python 3.11 or 3.12 is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@

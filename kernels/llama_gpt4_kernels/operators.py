@@ -1,0 +1,22 @@
+"""The operators that a model is built from; a set is chosen once and then called directly."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operators:
+    """One implementation of each operator. Shapes are told where `reference` defines them."""
+
+    rms_norm: Callable[[Tensor, Tensor, float], Tensor]
+    rope_tables: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    rope: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    swiglu: Callable[[Tensor, Tensor], Tensor]
+    plan_attention: Callable[[tuple[int, ...], torch.device], Any]
+    attention: Callable[[Tensor, Tensor, Tensor, Any], Tensor]
+    """The last argument is what the set's own `plan_attention` returned."""
+    linear_cross_entropy: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]

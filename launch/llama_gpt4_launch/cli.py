@@ -1,0 +1,39 @@
+"""`llama-gpt4 <verb>`: a table from verb to the module that does it, imported only when asked for."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+VERBS = {
+    "train": ("llama_gpt4_launch.local", "fine-tune a model on the processes of this host"),
+    "prepare": ("llama_gpt4.prepare", "tokenise the data and say what fits, without training"),
+    "export": ("llama_gpt4.export", "make a Hugging Face folder of a checkpoint"),
+    "answer": ("llama_gpt4.answer", "let a model answer a file of questions"),
+    "chat": ("llama_gpt4.chat", "talk to a model"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if arguments else 2
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        print(f"llama-gpt4: {verb} is not a verb; there are {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    return importlib.import_module(VERBS[verb][0]).main(rest)
+
+
+def _help() -> str:
+    verbs = "\n".join(f"  {verb:<9}{what}" for verb, (_, what) in VERBS.items())
+    return (
+        "usage: llama-gpt4 <verb> [key=value …]\n\n"
+        f"{verbs}\n\n"
+        "Keys are Hydra overrides: experiment=alpaca_7b optim.lr=1e-5 'data.files=[a.json,b.json]'.\n"
+        "`llama-gpt4 <verb> --help` lists the keys of a verb, `--cfg` prints what they come to."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

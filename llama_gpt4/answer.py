@@ -1,0 +1,143 @@
+"""A model answers a file of questions; an interrupted file goes on where it stopped."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from hydra.core.override_parser.types import Quote, QuotedString
+
+from llama_gpt4.compose import compose
+from llama_gpt4.config import require, require_one_of
+from llama_gpt4.errors import InputError, Preempted
+from llama_gpt4.help import wants_help
+from llama_gpt4.program import ExitReport, StopRequest, run_program
+from llama_gpt4.questions import Question, read_questions
+
+PATHS = {"model": "model.path", "model.path": "model.path"}
+"""Arguments that name a file, with their keys. `model` alone is the name of a config group of
+training, so Hydra would look for a model of ours that is called like the folder."""
+
+
+@dataclass(kw_only=True)
+class TrainedModel:
+    path: str
+    """A folder that `export` wrote (`run_dir/model`), or a model of the hub; `model=…` is short."""
+
+    @property
+    def name(self) -> str:
+        """What files of answers call it: the path without detours."""
+        return os.path.normpath(self.path)
+
+
+@dataclass(kw_only=True)
+class DecodingConfig:
+    """How an answer is drawn from the model's distribution."""
+
+    max_new_tokens: int
+    """Longest answer; the model's end token counts."""
+    temperature: float
+    """0 takes the likeliest token; else logits are divided by it before one is drawn."""
+    top_p: float
+    """Draw from the likeliest tokens that together reach this probability; 1 draws from all."""
+
+    def __post_init__(self) -> None:
+        tokens = self.max_new_tokens
+        require(tokens > 0, f"decoding.max_new_tokens={tokens} must be positive")
+        require(
+            0 <= self.temperature < float("inf"),
+            f"decoding.temperature={self.temperature} must be 0 or a positive number",
+        )
+        require(0 < self.top_p <= 1, f"decoding.top_p={self.top_p} is not within (0, 1]")
+        require(
+            self.temperature > 0 or self.top_p == 1,
+            f"decoding.top_p={self.top_p} changes nothing at decoding.temperature=0: leave it at 1",
+        )
+
+    def described(self, seed: int) -> dict[str, Any]:
+        """What files of answers say about it; a seed decides nothing at temperature 0."""
+        return asdict(self) | ({"seed": seed} if self.temperature else {})
+
+
+@dataclass(kw_only=True)
+class AnswerConfig:
+    """Which model answers which questions."""
+
+    model: TrainedModel
+    questions: str
+    """JSON or JSONL of Alpaca records, Vicuna questions or the 252 user-oriented instructions;
+    `sample:en` and `sample:zh` are the shipped records."""
+    output: str
+    """The file of answers, one JSON object a line. What is in it already is not asked again."""
+    samples: int
+    """Answers to each question."""
+    batch_size: int
+    """Answers made at once; memory grows with it."""
+    decoding: DecodingConfig
+    seed: int
+    """Of drawn answers."""
+    device: str
+    """`cpu` (in float32), `cuda` (in the model's own precision), or `auto`: CUDA where there is one."""
+
+    def __post_init__(self) -> None:
+        require(self.samples > 0, f"samples={self.samples} must be positive")
+        require(
+            self.samples == 1 or self.decoding.temperature > 0,
+            f"samples={self.samples} would all be the same at decoding.temperature=0: raise it, or "
+            "take decoding=paper",
+        )
+        require(self.batch_size > 0, f"batch_size={self.batch_size} must be positive")
+        require(self.seed >= 0, f"seed={self.seed} is negative")
+        require_one_of("device", self.device, ("auto", "cpu", "cuda"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    paths = PATHS | {"questions": "questions", "output": "output"}
+    arguments = quote_values(sys.argv[1:] if argv is None else argv, paths)
+    if wants_help("answer", AnswerConfig, arguments):
+        return 0
+    return run_program("answer", lambda report: run(arguments, report))
+
+
+def run(arguments: Sequence[str], report: ExitReport) -> None:
+    config = compose(AnswerConfig, "answer", arguments)
+    questions = read_questions(config.questions)
+    output = Path(config.output)
+    about = {
+        "model": config.model.name,
+        "decoding": config.decoding.described(config.seed),
+    }
+    before = read_finished(output, about)
+    todo = [
+        (question, sample)
+        for question in questions
+        for sample in range(config.samples)
+        if (str(question.question_id), sample) not in before
+    ]
+    stop = StopRequest()
+    stopped = sum(reason == "stop" for reason in before.values())
+    done = len(before)
+    if todo:
+        for line in _answers(config, todo, output, about):
+            done += 1
+            stopped += line["finish_reason"] == "stop"
+            if stop.received:
+                raise Preempted(f"{done} answers are in {output}; the same line makes the others")
+    print(f"{done} answers, {stopped} of them ended by the model itself -> {output}")
+
+
+def quote_values(arguments: Sequence[str], keys: Mapping[str, str]) -> list[str]:
+    """`arguments`, those of `keys` renamed and quoted, so that Hydra takes their text as it stands.
+
+    Its grammar gives commas, braces and quotes a meaning and knows no letters but A to Z.
+    """
+    return [
+        f"{keys[key]}={QuotedString(value, Quote.single).with_quotes()}"
+        if equals and key in keys and value
+        else argument
+        for argument in arguments
+        for key, equals, value in [argument.partition("=")]
+    ]

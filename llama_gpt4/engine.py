@@ -1,0 +1,90 @@
+"""A DeepSpeed engine around our model: built sharded, its weights read straight into the shards."""
+
+import contextlib
+from typing import Any
+
+import deepspeed
+import torch
+from deepspeed.utils import logger as deepspeed_logger
+from llama_gpt4_kernels import reference
+
+from llama_gpt4 import zero_state
+from llama_gpt4.architecture import LlamaConfig
+from llama_gpt4.config import TrainConfig
+from llama_gpt4.deepspeed_config import deepspeed_config
+from llama_gpt4.model import Llama
+from llama_gpt4.ranks import Ranks
+from llama_gpt4.weights import WeightSource
+
+OPERATORS = {"reference": reference.REFERENCE}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def build_engine(
+    config: TrainConfig, architecture: LlamaConfig, source: WeightSource, ranks: Ranks
+) -> Any:
+    """The engine that `fit` drives, with the weights of `source` in it.
+
+    Under ZeRO-3 at most one whole parameter exists at a time, and only while the model is built.
+    """
+    deepspeed_logger.setLevel("WARNING")
+    settings = deepspeed_config(config, architecture.hidden_size, ranks.world_size)
+    dtype = DTYPES[config.precision.dtype]
+    # zero.Init reads the dtype from the settings; an explicit one it ignores where the accelerator
+    # has no float16 (the CPU), and takes bfloat16 (DeepSpeed 0.19.8, Init._set_dtype).
+    sharded = (
+        deepspeed.zero.Init(config_dict_or_path=settings)
+        if config.zero.stage == 3
+        else _created_as(dtype, ranks.device)
+    )
+    with sharded:
+        model = Llama(architecture, OPERATORS[config.model.kernels], config.model.recompute)
+    for name, start, values in zero_state.local_slices(model):
+        source.fill(name, start, values)
+    engine, *_ = deepspeed.initialize(
+        model=model, optimizer=_adamw(model, config), config=settings, dist_init_required=False
+    )
+    return engine
+
+
+def set_learning_rate(engine: Any, rate: float) -> None:
+    for group in engine.optimizer.param_groups:
+        group["lr"] = rate
+
+
+def step(engine: Any) -> float:
+    """Update the weights; the global gradient norm of this update, before clipping."""
+    norm = None
+    if engine.zero_optimization_stage() == 0 and not engine.bfloat16_enabled():
+        # Only here DeepSpeed keeps the norm to itself; the reduced gradients are all at hand.
+        norm = torch.nn.utils.get_total_norm([p.grad for p in engine.module.parameters()])
+    engine.step()
+    return float(engine.get_global_grad_norm() if norm is None else norm)
+
+
+def _adamw(model: torch.nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW over two groups: matrices decay, norm weights do not."""
+    matrices = [p for p in model.parameters() if len(getattr(p, "ds_shape", p.shape)) > 1]
+    vectors = [p for p in model.parameters() if len(getattr(p, "ds_shape", p.shape)) == 1]
+    optim = config.optim
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": optim.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ],
+        lr=optim.lr,
+        betas=(optim.betas[0], optim.betas[1]),
+        eps=optim.eps,
+        fused=True,
+    )
+
+
+@contextlib.contextmanager
+def _created_as(dtype: torch.dtype, device: torch.device) -> Any:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with device:
+            yield
+    finally:
+        torch.set_default_dtype(before)

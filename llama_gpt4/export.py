@@ -1,0 +1,144 @@
+"""From a checkpoint to a folder that `transformers` loads: safetensors, tokenizer, configuration.
+
+Tensors are streamed from the checkpoint into the shards, a few megabytes at a time.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llama_gpt4.architecture import LlamaConfig, parameter_shapes
+from llama_gpt4.compose import compose
+from llama_gpt4.config import require, require_one_of
+from llama_gpt4.errors import InputError
+from llama_gpt4.program import ExitReport, run_program
+
+if TYPE_CHECKING:
+    from llama_gpt4.checkpoint import Checkpoint
+
+
+@dataclass(kw_only=True)
+class ExportConfig:
+    """Which checkpoint becomes which folder."""
+
+    run_dir: str
+    """The run whose tokenizer and checkpoints are used."""
+    step: int | None
+    """Which checkpoint; null: the newest."""
+    output: str | None
+    """Where the model goes; null: `run_dir/model`."""
+    dtype: str | None
+    """`float32` or `bfloat16`; null: the precision of the training."""
+    shard_bytes: int
+    """Largest size of one weight file."""
+
+    def __post_init__(self) -> None:
+        if self.dtype is not None:
+            require_one_of("dtype", self.dtype, ("float32", "bfloat16"))
+        require(self.shard_bytes > 0, f"shard_bytes={self.shard_bytes} must be positive")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    return run_program("export", lambda report: run(arguments, report))
+
+
+def run(arguments: Sequence[str], report: ExitReport) -> None:
+    config = compose(ExportConfig, "export", arguments)
+    from llama_gpt4.checkpoint import Checkpoint, saved_steps, step_folder
+    from llama_gpt4.compose import load_resolved
+
+    run_dir = Path(config.run_dir)
+    steps = saved_steps(run_dir)
+    if not steps or (config.step is not None and config.step not in steps):
+        there = f"there are steps {', '.join(map(str, steps))}" if steps else "there is none"
+        raise InputError(f"run_dir={run_dir} has no such checkpoint: {there}")
+    step = steps[-1] if config.step is None else config.step
+    dtype = config.dtype or load_resolved(run_dir / "config.yaml").precision.dtype
+    output = Path(config.output) if config.output else run_dir / "model"
+    checkpoint = Checkpoint(step_folder(run_dir, step))
+    damaged = checkpoint.damaged_files()
+    if damaged:
+        raise InputError(f"{checkpoint.folder}/{damaged[0]} is damaged or missing: name another step")
+    export(checkpoint, run_dir / "tokenizer", output, dtype, config.shard_bytes)
+    print(f"step {step} -> {output}")
+
+
+def export(
+    checkpoint: "Checkpoint",
+    tokenizer_folder: Path,
+    output: Path,
+    dtype: str,
+    shard_bytes: int = 5 * 10**9,
+) -> None:
+    """Write `output` as a whole or not at all; the weights of `checkpoint` in `dtype`."""
+    partial = output.with_name(output.name + ".partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(tokenizer_folder, partial)
+        _write_weights(checkpoint, partial, dtype, shard_bytes)
+        described = {**checkpoint.architecture, "torch_dtype": dtype}
+        _write_json(partial / "config.json", described)
+        ids = {key: described[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        _write_json(partial / "generation_config.json", {"do_sample": False, **ids})
+        shutil.rmtree(output, ignore_errors=True)
+        partial.rename(output)
+    except OSError as error:
+        raise InputError(f"{output} cannot be written ({error.strerror})") from error
+
+
+def _write_weights(checkpoint: "Checkpoint", folder: Path, dtype: str, shard_bytes: int) -> None:
+    import torch
+
+    from llama_gpt4.safetensors_file import Outgoing, write_file
+
+    shapes = parameter_shapes(LlamaConfig.from_hugging_face(checkpoint.architecture))
+    target = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+    shards = _shards({name: prod(shape) * target.itemsize for name, shape in shapes.items()}, shard_bytes)
+    weight_map = {}
+    for number, names in enumerate(shards, 1):
+        file = (
+            "model.safetensors"
+            if len(shards) == 1
+            else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        )
+        write_file(
+            folder / file,
+            [
+                Outgoing(name, target, shapes[name], checkpoint.pieces(name, prod(shapes[name])))
+                for name in names
+            ],
+        )
+        weight_map |= dict.fromkeys(names, file)
+    if len(shards) > 1:
+        total = sum(prod(shape) for shape in shapes.values()) * target.itemsize
+        _write_json(
+            folder / "model.safetensors.index.json",
+            {"metadata": {"total_size": total}, "weight_map": weight_map},
+        )
+
+
+def _shards(sizes: dict[str, int], shard_bytes: int) -> list[list[str]]:
+    """Parameter names in order, cut where the next one would pass `shard_bytes`."""
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name, size in sizes.items():
+        if shards[-1] and filled + size > shard_bytes:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += size
+    return shards
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

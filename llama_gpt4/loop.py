@@ -1,0 +1,241 @@
+"""The training loop: one function, with every cadence in sight. Fine-tuning and reward model share
+it; what differs is the batches and the loss."""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from llama_gpt4 import checkpoint
+from llama_gpt4 import engine as engines
+from llama_gpt4.config import TrainConfig
+from llama_gpt4.errors import InputError, Preempted
+from llama_gpt4.metrics import Metrics, peak_flops, peak_memory_bytes
+from llama_gpt4.program import StopRequest
+from llama_gpt4.ranks import Ranks, sum_over_ranks
+from llama_gpt4.schedule import learning_rate, warmup_steps
+
+log = logging.getLogger(__name__)
+
+
+class StepBatches(Protocol):
+    """The training data by step, as `batches.Batches` gives it."""
+
+    steps_per_epoch: int
+
+    def micro_batches(self, step: int) -> Iterator[Any]: ...
+    def micro_steps(self, step: int) -> int: ...
+    def tokens(self, step: int) -> int: ...
+    def target_tokens(self, step: int) -> int: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained on what."""
+
+    batches: StepBatches
+    loss_of: Callable[[Any, Any], Tensor]
+    """(engine, batch) -> this rank's part of the loss; the parts of a step add up to its loss."""
+    names_of: Callable[[Any], list[str]]
+    """The records of a batch, for messages."""
+    flops_of: Callable[[int], float]
+    """FLOPs of a step's forward and backward passes over all ranks."""
+    evaluation: Callable[[], Iterator[Any]] | None
+    """Batches of the validation data; None without any."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The run in steps."""
+
+    total_steps: int
+    """Length of the learning-rate schedule."""
+    warmup_steps: int
+    stop_step: int
+    """Where training ends, by `train.steps` or with the schedule."""
+
+
+def plan_steps(config: TrainConfig, steps_per_epoch: int) -> Plan:
+    """How many steps the run and its schedule take."""
+    total = config.schedule.steps or math.ceil(config.train.epochs * steps_per_epoch)
+    return Plan(
+        total_steps=total,
+        warmup_steps=warmup_steps(config.schedule.warmup_frac, total),
+        stop_step=config.train.steps or total,
+    )
+
+
+def fit(
+    engine: Any,
+    task: Task,
+    plan: Plan,
+    config: TrainConfig,
+    ranks: Ranks,
+    start: checkpoint.RunState,
+    architecture: dict[str, Any],
+    stop: StopRequest,
+) -> None:
+    """Train from `start` to `plan.stop_step`, with metrics and checkpoints on the way.
+
+    Raises `InputError` before the update where the loss is not finite, and `Preempted` after a save
+    when a signal asked any rank to stop.
+    """
+    run_dir, loop = Path(config.run_dir), config.train
+    best = Best.load(run_dir)
+    metrics = Metrics(config, ranks, start.step, plan.stop_step)
+    state = start
+
+    def save() -> None:
+        folder = checkpoint.step_folder(run_dir, state.step)
+        if folder.exists():
+            return
+        began = time.perf_counter()
+        checkpoint.save(engine, state, architecture, folder, ranks)
+        stalled = time.perf_counter() - began
+        metrics.write({"step": state.step, "save_stall_seconds": stalled})
+        if ranks.rank == 0:
+            checkpoint.remove_old(run_dir, loop.keep_checkpoints, best.step)
+
+    try:
+        while state.step < plan.stop_step:
+            line, stopping = _train_step(engine, task, plan, config, ranks, state.step, stop)
+            state = checkpoint.RunState(state.step + 1, state.config_hash, state.data_key)
+            done = state.step == plan.stop_step
+            if state.step % loop.log_every_steps == 0 or done:
+                metrics.write(line)
+            if task.evaluation and (_is_due(state.step, loop.eval_every_steps) or done):
+                eval_loss = evaluate(engine, task, ranks)
+                metrics.write({"step": state.step, "eval_loss": eval_loss})
+                if eval_loss < best.eval_loss:
+                    best = Best(state.step, eval_loss)
+                    save()
+                    best.store(run_dir, ranks)
+            if _is_due(state.step, loop.save_every_steps) or done or stopping:
+                save()
+            if stopping and not done:
+                raise Preempted(f"saved step {state.step}; the same command resumes there")
+    finally:
+        metrics.close()
+
+
+def _train_step(
+    engine: Any,
+    task: Task,
+    plan: Plan,
+    config: TrainConfig,
+    ranks: Ranks,
+    step: int,
+    stop: StopRequest,
+) -> tuple[dict[str, Any], bool]:
+    """One optimizer step; its line of metrics, and whether any rank was asked to stop."""
+    began, waited = time.perf_counter(), 0.0
+    rate = learning_rate(
+        step,
+        kind=config.schedule.kind,
+        peak=config.optim.lr,
+        warmup_steps=plan.warmup_steps,
+        total_steps=plan.total_steps,
+    )
+    engines.set_learning_rate(engine, rate)
+    micro_batches, n = task.batches.micro_batches(step), task.batches.micro_steps(step)
+    losses: list[Tensor] = []
+    names: list[str] = []
+    for micro_step in range(n):
+        asked = time.perf_counter()
+        batch = next(micro_batches)
+        waited += time.perf_counter() - asked
+        engine.set_gradient_accumulation_boundary(micro_step == n - 1)
+        loss = task.loss_of(engine, batch)
+        # DeepSpeed averages gradients over the ranks, while the parts of our loss add up.
+        engine.backward(loss * ranks.world_size)
+        losses.append(loss.detach())
+        names += task.names_of(batch)
+    loss_value, stopping = _agree(torch.stack(losses), names, step, ranks, stop)
+    norm = engines.step(engine)
+    if not math.isfinite(norm) and not math.isnan(norm):
+        raise InputError(f"the gradient norm of step {step + 1} is {norm}: lower optim.lr")
+    seconds = time.perf_counter() - began
+    tokens = task.batches.tokens(step)
+    peak = peak_flops(ranks.device)
+    return {
+        "step": step + 1,
+        "epoch": (step + 1) / task.batches.steps_per_epoch,
+        "loss": loss_value,
+        "learning_rate": rate,
+        "grad_norm": norm,
+        "target_tokens": task.batches.target_tokens(step),
+        "tokens": tokens,
+        "tokens_per_second_per_device": tokens / seconds / ranks.world_size,
+        "mfu": peak and task.flops_of(step) / seconds / ranks.world_size / peak,
+        "memory_bytes": peak_memory_bytes(ranks.device),
+        "data_seconds": waited,
+        "step_seconds": seconds,
+    }, stopping
+
+
+def _agree(
+    losses: Tensor, names: list[str], step: int, ranks: Ranks, stop: StopRequest
+) -> tuple[float, bool]:
+    """The step's loss over all ranks, and whether any rank was asked to stop; one collective.
+
+    It comes before the update, so that a loss that is not finite never reaches the weights.
+    """
+    values = losses.double().tolist()
+    is_bad = not all(math.isfinite(value) for value in values)
+    culprits = [0.0] * ranks.world_size
+    culprits[ranks.rank] = float(is_bad)
+    total, stops, *culprits = sum_over_ranks(
+        [0.0 if is_bad else sum(values), float(stop.received), *culprits], ranks
+    )
+    if any(culprits):
+        first = next(rank for rank, bad in enumerate(culprits) if bad)
+        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        # That rank knows the records; all end with its words, whichever of them reports first.
+        message = [
+            f"the loss of step {step + 1} on rank {first} is not finite ({sum(values)}); nothing "
+            f"was updated. Its records: {shown}. Look at them, or lower optim.lr"
+        ]
+        dist.broadcast_object_list(message, first)
+        raise InputError(message[0])
+    return total, stops > 0
+
+
+@torch.no_grad()
+def evaluate(engine: Any, task: Task, ranks: Ranks) -> float:
+    """Mean loss over all target tokens of the validation data."""
+    assert task.evaluation is not None
+    engine.eval()
+    losses = [task.loss_of(engine, batch) for batch in task.evaluation()]
+    engine.train()
+    return sum_over_ranks([float(torch.stack(losses).double().sum())], ranks)[0]
+
+
+@dataclass(frozen=True)
+class Best:
+    """The step with the lowest evaluation loss so far, kept in `checkpoints/best.json`."""
+
+    step: int | None
+    eval_loss: float
+
+    @staticmethod
+    def load(run_dir: Path) -> "Best":
+        path = run_dir / "checkpoints" / "best.json"
+        return Best(**json.loads(path.read_text())) if path.exists() else Best(None, math.inf)
+
+    def store(self, run_dir: Path, ranks: Ranks) -> None:
+        if ranks.rank == 0:
+            aside = run_dir / "checkpoints" / "best.partial"
+            aside.write_text(json.dumps({"step": self.step, "eval_loss": self.eval_loss}))
+            aside.replace(run_dir / "checkpoints" / "best.json")
+
+
+def _is_due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

@@ -1,0 +1,108 @@
+"""Who this process is among all processes of a run, and how they talk.
+
+This is the only file that reads the launcher's environment (`RANK`, `WORLD_SIZE`, …), the same for
+`llama-gpt4 train`, `deepspeed` and `torchrun`; without a launcher it is a run of one process.
+"""
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from llama_gpt4.config import LaunchConfig
+from llama_gpt4.errors import InputError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    rank: int
+    local_rank: int
+    world_size: int
+    processes_on_host: int
+    device: torch.device
+    host: str
+
+
+def join(config: LaunchConfig) -> Ranks:
+    """Meet the other processes of the run; collective operations work from here on."""
+    device = _device_type(config.device)
+    # DeepSpeed decides on its accelerator at import time, so its import has to come after this.
+    os.environ["DS_ACCELERATOR"] = device
+    for key, value in _SINGLE_PROCESS.items():
+        os.environ.setdefault(key, value)
+    local_rank = int(os.environ["LOCAL_RANK"])
+    on_host = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
+    _share_cores(on_host)
+
+    import deepspeed
+
+    # This operator would be compiled on first use, and a run needs no compiler.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(
+        dist_backend="nccl" if device == "cuda" else "gloo",
+        timeout=timedelta(minutes=config.timeout_minutes),
+        verbose=False,
+    )
+    if device == "cuda":
+        torch.cuda.set_device(local_rank)
+    return Ranks(
+        rank=dist.get_rank(),
+        local_rank=local_rank,
+        world_size=dist.get_world_size(),
+        processes_on_host=on_host,
+        device=torch.device(device, local_rank) if device == "cuda" else torch.device("cpu"),
+        host=socket.gethostname(),
+    )
+
+
+def leave() -> None:
+    """End the process group; what follows is one process's own work."""
+    dist.destroy_process_group()
+
+
+def sum_over_ranks(values: list[float], ranks: Ranks) -> list[float]:
+    """Each of `values` summed over all ranks, in float64."""
+    total = torch.tensor(values, dtype=torch.float64, device=ranks.device)
+    dist.all_reduce(total)
+    return total.tolist()
+
+
+def from_rank_zero(value: int, ranks: Ranks) -> int:
+    """Rank 0's `value`, on every rank."""
+    shared = torch.tensor([value], dtype=torch.int64, device=ranks.device)
+    dist.broadcast(shared, 0)
+    return int(shared.item())
+
+
+def rank_from_environment() -> int:
+    """This process's rank as the launcher gave it, before any process group exists."""
+    return int(os.environ.get("RANK", "0"))
+
+
+_SINGLE_PROCESS = {
+    "RANK": "0",
+    "LOCAL_RANK": "0",
+    "WORLD_SIZE": "1",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "0",
+}
+
+
+def _device_type(wanted: str) -> str:
+    has_cuda = torch.cuda.is_available()
+    if wanted == "cuda" and not has_cuda:
+        raise InputError(
+            "launch.device=cuda, but torch finds no CUDA device here: launch.device=cpu trains "
+            "without one"
+        )
+    return "cuda" if has_cuda and wanted != "cpu" else "cpu"
+
+
+def _share_cores(processes: int) -> None:
+    """Processes of one host share its cores, unless the user has said how many threads each gets;
+    oversubscribed OpenMP threads spin against each other and cost several times the work."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // processes))

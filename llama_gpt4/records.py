@@ -1,0 +1,158 @@
+"""Records: the JSON that people write, checked at the door.
+
+A file is a JSON array of objects, or JSONL with one object a line; its first character says which.
+"""
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+from llama_gpt4.errors import InputError
+
+SAMPLES = ("en", "zh")
+"""Languages of the records shipped in the package, read as `sample:en` and `sample:zh`."""
+
+NO_INPUT = frozenset(
+    {"", "<noinput>", "`<noinput>`", "noinput", "<no input>", "no input", "n/a", "none"}
+)
+"""What people write for "no input", compared without case and outer blanks; it becomes ""."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One instruction, what it is about, and the answer to learn."""
+
+    instruction: str
+    input: str
+    """Empty where there is none."""
+    output: str
+    """May be empty: who trains on records drops those and counts them."""
+    file: str
+    """As the user named it."""
+    index: int
+    """Place in a JSON array, from 0; line of a JSONL file, from 1."""
+
+    @property
+    def name(self) -> str:
+        return record_name(self.file, self.index)
+
+
+def record_name(file: str, index: int) -> str:
+    """What messages call a record."""
+    return f"{file} record {index}"
+
+
+def read_records(file: str) -> list[Record]:
+    """The records of `file`, a path or `sample:en` or `sample:zh`, in their order."""
+    return parse_records(read_bytes(file), file)
+
+
+def read_bytes(file: str) -> bytes:
+    """What `file` holds; an `InputError` where it cannot be read."""
+    if file.startswith("sample:"):
+        language = file.removeprefix("sample:")
+        if language not in SAMPLES:
+            raise InputError(
+                f"{file} is not a shipped sample: there are "
+                f"{' and '.join(f'sample:{name}' for name in SAMPLES)}"
+            )
+        return (package_files("llama_gpt4") / "sample" / f"{language}.json").read_bytes()
+    path = Path(file)
+    if path.is_dir():
+        raise InputError(f"{file} is a folder: name a file of records in it")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{file} does not exist (data.files=[sample:en] needs no file)") from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def parse_records(content: bytes, file: str) -> list[Record]:
+    """The records in `content`; `file` is what messages call it."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{file} line {line} is not UTF-8: save the file as UTF-8") from None
+    is_array = text.lstrip().startswith("[")
+    values = _array(text, file) if is_array else _lines(text, file)
+    if not values:
+        raise InputError(f"{file} holds no record")
+    return [_record(value, file, index) for index, value in values]
+
+
+def _array(text: str, file: str) -> list[tuple[int, Any]]:
+    try:
+        return list(enumerate(json.loads(text)))
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{file} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        ) from None
+
+
+def _lines(text: str, file: str) -> list[tuple[int, Any]]:
+    values = []
+    # Not splitlines(): U+2028 and its like are legal within a JSON string.
+    for line, entry in enumerate(text.split("\n"), start=1):
+        if not entry.strip():
+            continue
+        try:
+            values.append((line, json.loads(entry)))
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{file} is neither a JSON array nor JSONL: {error.msg} "
+                f"(line {line}, column {error.colno})"
+            ) from None
+    return values
+
+
+def _record(value: Any, file: str, index: int) -> Record:
+    name = record_name(file, index)
+    if not isinstance(value, dict):
+        raise InputError(f"{name} is a JSON {_json_type(value)}, not an object")
+    for key in ("instruction", "output"):
+        if key not in value:
+            keys = ", ".join(map(str, value)) or "none"
+            raise InputError(f"{name} has no key `{key}` (its keys: {keys})")
+    texts = {key: value.get(key) for key in ("instruction", "input", "output")}
+    if texts["input"] is None:
+        texts["input"] = ""
+    for key, text in texts.items():
+        if not isinstance(text, str):
+            raise InputError(f"{name}: `{key}` is a JSON {_json_type(text)}, not a string")
+        _require_text(text, f"{name}: `{key}`")
+    if not texts["instruction"].strip():
+        raise InputError(f"{name}: `instruction` is empty")
+    return Record(
+        instruction=texts["instruction"],
+        input=without_placeholder(texts["input"]),
+        output=texts["output"],
+        file=file,
+        index=index,
+    )
+
+
+def without_placeholder(input: str) -> str:
+    """`input`, or "" where it only says that there is none."""
+    return "" if input.strip().lower() in NO_INPUT else input
+
+
+def _require_text(text: str, what: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{what} holds half of a surrogate pair at character {error.start}, which is no text"
+        ) from None
+
+
+def _json_type(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    names = {dict: "object", list: "array", str: "string", int: "number", float: "number"}
+    return names[type(value)]

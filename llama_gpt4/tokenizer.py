@@ -1,0 +1,341 @@
+"""Text to token ids and back, with LLaMA's own vocabulary or one trained here.
+
+There is one backend, the `tokenizers` library. LLaMA's tokenizer.model, a SentencePiece BPE, is
+converted to its form and gives the same ids exactly. A text is data: "</s>" in a record is four
+characters, never the end of an answer. So the tokenizers that encode know no special token by its
+name; the one that is saved does.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, normalizers, processors
+
+from llama_gpt4.errors import InputError
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+Ids = list[int]
+MARK = "\u2581"
+"""How SentencePiece writes a space inside a piece."""
+BYTE_PIECES = [f"<0x{byte:02X}>" for byte in range(256)]
+CHARACTER_COVERAGE = 0.9995
+"""Share of a text's characters that get a piece; rarer ones, mostly Chinese, are left to bytes."""
+INSTEAD = "put a tokenizer.json in its place, or use LLaMA's own"
+
+
+class Tokenizer:
+    """Encodes prompts and answers apart, so that no token lies across the border of the two."""
+
+    bos_id: int
+    eos_id: int
+    unk_id: int | None
+    vocab_size: int
+    """Rows of embeddings that the ids need; added tokens count."""
+
+    def __init__(self, full: Backend, special: dict[str, str], file: Path) -> None:
+        """`special` names the bos, eos, unk and pad token of `full`, which was read from `file`."""
+        ids = full.get_vocab(with_added_tokens=True)
+        if special["bos"] == special["eos"] or not {special["bos"], special["eos"]} <= ids.keys():
+            raise InputError(
+                f"{file}: BOS {special['bos']!r} and EOS {special['eos']!r} must be two different "
+                "tokens of it: name them as bos_token and eos_token in tokenizer_config.json"
+            )
+        self._special = {role: name for role, name in special.items() if name in ids}
+        self.bos_id, self.eos_id = ids[special["bos"]], ids[special["eos"]]
+        self.unk_id = ids.get(special.get("unk", ""))
+        self.vocab_size = max(ids.values()) + 1
+        self._full, self._file = full, file
+        self._model_file = None if file.suffix == ".json" else file.read_bytes()
+
+        known = full.get_added_tokens_decoder().values()
+        hidden = {token.content for token in known if token.special}
+        hidden.update(name for role, name in self._special.items() if role != "pad")
+        self._hidden_ids = {ids[name] for name in hidden}
+        plain = _without_special_tokens(json.loads(full.to_str()), hidden)
+        self._facts = json.dumps(plain, sort_keys=True).encode()
+        self._start = Backend.from_str(json.dumps(plain))
+        edges = json.dumps({key: plain[key] for key in ("normalizer", "pre_tokenizer", "decoder")})
+        bare = json.loads(edges, object_hook=_without_dummy_prefix)
+        self._continuation = Backend.from_str(json.dumps(plain | bare))
+        has_bytes = plain["model"]["byte_fallback"]
+        self._mark_ids = [ids[BYTE_PIECES[b]] for b in MARK.encode()] if has_bytes else []
+
+    @classmethod
+    def load(cls, path: Path) -> "Tokenizer":
+        """The tokenizer of a folder or file; a folder's tokenizer.model comes before its JSON."""
+        if not path.exists():
+            raise InputError(f"{path} does not exist: set tokenizer.path to a tokenizer's folder")
+        files = [path / "tokenizer.model", path / "tokenizer.json"] if path.is_dir() else [path]
+        files = [file for file in files if file.is_file()]
+        if not files:
+            raise InputError(
+                f"{path} has neither tokenizer.model nor tokenizer.json: put one there, or set "
+                "tokenizer.path to a folder that has"
+            )
+        if files[0].suffix != ".json":
+            try:
+                return cls(*_from_sentencepiece(files[0]), files[0])
+            except InputError as error:
+                if len(files) == 1:
+                    raise
+                log.info("%s; tokenizer.json beside it is used", error)  # LLaMA-3: it is tiktoken's
+        return cls(*_from_json(files[-1]), files[-1])
+
+    def encode_prompts(self, texts: Sequence[str]) -> list[Ids]:
+        """For each text BOS and its ids."""
+        return [[self.bos_id, *ids] for ids in _encode(self._start, texts)]
+
+    def encode_answers(self, texts: Sequence[str]) -> list[Ids]:
+        """For each text its ids where it continues another text, and EOS.
+
+        U+2581 itself is spelled in bytes: its piece means a space and would come back as one.
+        """
+        split = [text.split(MARK) if self._mark_ids else [text] for text in texts]
+        encoded = iter(_encode(self._continuation, [part for parts in split for part in parts]))
+        answers = []
+        for parts in split:
+            ids = next(encoded)
+            for _ in parts[1:]:
+                ids = ids + self._mark_ids + next(encoded)
+            answers.append([*ids, self.eos_id])
+        return answers
+
+    def encode(self, text: str) -> Ids:
+        """The ids of a text without BOS and EOS: those of SentencePiece, if it is SentencePiece."""
+        return _encode(self._start, [text])[0]
+
+    def decode(self, ids: Sequence[int], *, continuation: bool = False) -> str:
+        """The text of `ids` without special tokens; `continuation` for ids of an answer."""
+        backend = self._continuation if continuation else self._start
+        kept = [id for id in ids if id not in self._hidden_ids]
+        return str(backend.decode(kept, skip_special_tokens=False))
+
+    def fingerprint(self) -> str:
+        """A hash of everything that decides ids."""
+        ids = [self.bos_id, self.eos_id, self.unk_id, self.vocab_size]
+        return hashlib.sha256(self._facts + json.dumps(ids).encode()).hexdigest()
+
+    def save(self, folder: Path, *, chat_template: str, max_tokens: int) -> None:
+        """Write what `transformers` loads, and tokenizer.model if it came from one.
+
+        The class is PreTrainedTokenizerFast, which takes tokenizer.json as it is. LlamaTokenizer of
+        `transformers` 5 builds another one from the same vocabulary: spaces get other ids.
+        """
+        bos, eos = self._special["bos"], self._special["eos"]
+        unk, pad = self._special.get("unk"), self._special.get("pad")
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": bos,
+            "eos_token": eos,
+            "unk_token": unk,
+            "pad_token": unk or (pad if pad != eos else None),
+            "add_bos_token": True,
+            "add_eos_token": False,
+            "model_max_length": max_tokens,
+            "padding_side": "right",
+            "clean_up_tokenization_spaces": False,
+        }
+        full = Backend.from_str(self._full.to_str())
+        full.no_truncation()
+        full.no_padding()
+        full.add_special_tokens([name for name in (bos, eos, unk) if name])
+        full.post_processor = processors.TemplateProcessing(
+            single=[bos, "$A"], pair=[bos, "$A", bos, "$B"], special_tokens=[(bos, self.bos_id)]
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "tokenizer.json").write_text(full.to_str(), encoding="utf-8")
+        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
+        (folder / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
+        if self._model_file is not None:
+            (folder / "tokenizer.model").write_bytes(self._model_file)
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int, model_path: Path) -> None:
+    """Train a vocabulary of LLaMA's kind; little text may yield fewer than `vocab_size` pieces.
+
+    As in LLaMA's, a newline is the byte piece <0x0A>, so lines can be trained on one by one.
+    """
+    from sentencepiece import SentencePieceTrainer
+
+    lines = [line for text in texts for line in text.split("\n") if line.strip()]
+    if not lines:
+        raise InputError("data.files hold no text to train a tokenizer on: add some")
+    model = BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=max(
+                vocab_size, 1
+            ),  # the next number that it complains about is the real one
+            hard_vocab_limit=False,
+            character_coverage=CHARACTER_COVERAGE,
+            byte_fallback=True,
+            split_digits=True,
+            allow_whitespace_only_pieces=True,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            add_dummy_prefix=True,
+            max_sentence_length=max(len(line.encode()) for line in lines) + 1,
+            unk_id=0,
+            bos_id=1,
+            eos_id=2,
+            pad_id=-1,
+            num_threads=1,  # ties between pairs are then broken the same way every time
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        needed = re.search(r"required_chars\. \d+ vs (\d+)", str(error))
+        if needed is None:
+            raise
+        raise InputError(
+            f"tokenizer.vocab_size={vocab_size} is too small: bytes, special tokens and the data's "
+            f"characters make {needed[1]} pieces already"
+        ) from None
+    partial = model_path.with_name(f"{model_path.name}.partial")
+    partial.write_bytes(model.getvalue())
+    os.replace(partial, model_path)
+
+
+def _from_sentencepiece(file: Path) -> tuple[Backend, dict[str, str]]:
+    """A SentencePiece BPE as the backend, and its special tokens; an error if not exactly so."""
+    from sentencepiece import SentencePieceProcessor
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto
+
+    data = file.read_bytes()
+    try:
+        SentencePieceProcessor(model_proto=data)  # it knows a broken file better than protobuf does
+    except RuntimeError:
+        data = b""
+    model = ModelProto.FromString(data)
+    if not model.pieces:
+        raise InputError(f"{file} is not a SentencePiece model: {INSTEAD}")
+    Kind, training, normalization = model.SentencePiece, model.trainer_spec, model.normalizer_spec
+    normal = {piece.piece: piece.score for piece in model.pieces if piece.type == Kind.NORMAL}
+    # Where different pieces share a score, position decides, which the backend's ranks do not know.
+    # LLaMA's runs of spaces do share one; `_merges` sees to them.
+    scores = Counter(
+        score for piece, score in normal.items() if len(piece) > 1 and piece.strip(MARK)
+    )
+    spaces = normalization.remove_extra_whitespaces or not normalization.escape_whitespaces
+    faults = {
+        "is not BPE": training.model_type != training.BPE,
+        "lacks byte pieces": [p.piece for p in model.pieces if p.type == Kind.BYTE] != BYTE_PIECES,
+        "has user-defined or unused pieces": any(
+            p.type in (Kind.USER_DEFINED, Kind.UNUSED) for p in model.pieces
+        ),
+        "changes characters": normalization.precompiled_charsmap,
+        "treats spaces unlike LLaMA's": spaces or training.treat_whitespace_as_suffix,
+        "has pieces of equal score": len(scores) < scores.total(),
+    }
+    for fault, is_there in faults.items():
+        if is_there:
+            raise InputError(f"{file} {fault}, so its ids cannot be given exactly: {INSTEAD}")
+
+    vocab = {piece.piece: i for i, piece in enumerate(model.pieces)}
+    unk = next(piece.piece for piece in model.pieces if piece.type == Kind.UNKNOWN)
+    full = Backend(
+        models.BPE(vocab, _merges(normal), unk_token=unk, fuse_unk=True, byte_fallback=True)
+    )
+    before, after = [normalizers.Prepend(MARK)], [decoders.Strip(" ", 1, 0)]
+    if not normalization.add_dummy_prefix:
+        before, after = [], []
+    full.normalizer = normalizers.Sequence([*before, normalizers.Replace(" ", MARK)])
+    back = [decoders.Replace(MARK, " "), decoders.ByteFallback(), decoders.Fuse()]
+    full.decoder = decoders.Sequence([*back, *after])
+    special = (Kind.UNKNOWN, Kind.CONTROL)
+    full.add_special_tokens([piece.piece for piece in model.pieces if piece.type in special])
+    beside = _read_json(file.with_name("tokenizer.json"), optional=True).get("added_tokens", [])
+    added = {token["content"]: token["id"] for token in beside}
+    added |= _read_json(file.with_name("added_tokens.json"), optional=True)
+    for name in sorted(added, key=lambda name: int(added[name])):
+        full.add_special_tokens([name])  # such as [PAD], which Alpaca's recipe added
+        if full.token_to_id(name) != added[name]:
+            raise InputError(f"{file.parent} gives {name!r} the id {added[name]}: one is left out")
+    return full, {"bos": training.bos_piece, "eos": training.eos_piece, "unk": unk}
+
+
+def _merges(pieces: dict[str, float]) -> list[tuple[str, str]]:
+    """Pairs of pieces that make a piece, best score first.
+
+    SentencePiece merges equal scores from the left, so a run of spaces grows to its full length
+    before the next one begins; with the longest run first the backend does the same.
+    """
+    makeable = sorted(pieces, key=lambda piece: (-pieces[piece], -len(piece)))
+    cuts = [(piece[:k], piece[k:]) for piece in makeable for k in range(1, len(piece))]
+    return [(left, right) for left, right in cuts if left in pieces and right in pieces]
+
+
+def _from_json(file: Path) -> tuple[Backend, dict[str, str]]:
+    """A tokenizer.json as the backend, and its special tokens by the files beside it."""
+    model = _read_json(file).get("model", {})
+    if model.get("type", "BPE") != "BPE" or "merges" not in model:
+        raise InputError(f"{file} is not a BPE tokenizer: {INSTEAD}")
+    try:
+        full = Backend.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise InputError(f"{file} is not a tokenizer.json ({error}): {INSTEAD}") from None
+    special = {"bos": "<s>", "eos": "</s>", "unk": model.get("unk_token") or "<unk>"}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        for key, token in _read_json(file.with_name(name), optional=True).items():
+            text = token.get("content") if isinstance(token, dict) else token
+            if key in ("bos_token", "eos_token", "unk_token", "pad_token") and text:
+                special[key.removesuffix("_token")] = text
+    return full, special
+
+
+def _encode(backend: Backend, texts: Sequence[str]) -> list[Ids]:
+    return [e.ids for e in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+def _read_json(file: Path, *, optional: bool = False) -> Json:
+    """The object in a JSON file; an empty one if it is optional and not there."""
+    if optional and not file.exists():
+        return {}
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{file} is not JSON ({error}): download it again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{file} holds no JSON object: download it again")
+    return content
+
+
+def _without_special_tokens(spec: Json, hidden: set[str]) -> Json:
+    """`spec` with the `hidden` tokens under names that no text can spell."""
+    model = spec["model"]
+    unmade = hidden | (set(BYTE_PIECES) if model["byte_fallback"] else set())
+    vocab = {f"{name} " if name in hidden else name: id for name, id in model["vocab"].items()}
+    merges = [m for m in model["merges"] if "".join(m) not in unmade and not hidden.intersection(m)]
+    unk = f"{model['unk_token']} " if model["unk_token"] in hidden else model["unk_token"]
+    return spec | {
+        "added_tokens": [token for token in spec["added_tokens"] if token["content"] not in hidden],
+        "post_processor": None,
+        "model": model | {"vocab": vocab, "merges": merges, "unk_token": unk},
+    }
+
+
+def _without_dummy_prefix(part: Json) -> Json | None:
+    """A JSON object of a tokenizer; None, or changed, if it adds or strips a text's first space."""
+    match part.get("type"):
+        case "Prepend" | "Strip":
+            return None
+        case "Metaspace":
+            return part | {"prepend_scheme": "never"}
+        case "ByteLevel":
+            return part | {"add_prefix_space": False}
+        case "Sequence":
+            return {k: v if k == "type" else [p for p in v if p] for k, v in part.items()}
+    return part

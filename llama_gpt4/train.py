@@ -1,0 +1,314 @@
+"""Fine-tune LLaMA: `llama-gpt4 train`, or this module under `deepspeed` or `torchrun`.
+
+A run in order: the configuration is composed and frozen, the data are tokenised, the processes
+meet, the model is read into its shards, `fit` trains, and rank 0 exports the model.
+"""
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llama_gpt4.compose import compose_training, config_hash, freeze, load_resolved
+from llama_gpt4.config import TrainConfig
+from llama_gpt4.errors import InputError
+from llama_gpt4.prepare import Prepared, prepare
+from llama_gpt4.program import ExitReport, StopRequest, run_program
+
+if TYPE_CHECKING:  # they import torch, which has to wait until the configuration is known good
+    from llama_gpt4.architecture import LlamaConfig
+    from llama_gpt4.loop import Plan, Task
+    from llama_gpt4.ranks import Ranks
+
+log = logging.getLogger("llama_gpt4.train")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    return run_program("train", lambda report: run(arguments, report))
+
+
+def run(arguments: Sequence[str], report: ExitReport) -> None:
+    stop = StopRequest()
+    config = _configuration(arguments)
+    rank = int(os.environ.get("RANK", "0"))
+    run_dir = Path(config.run_dir)
+    if rank == 0:
+        freeze(config)
+        (run_dir / "exit.json").unlink(missing_ok=True)
+    _log_to_file(run_dir, rank)
+    report.run_dir = run_dir
+    prepared = prepare(config)
+    stop.raise_if_received()
+    train(config, prepared, stop)
+
+
+def train(config: TrainConfig, prepared: Prepared, stop: StopRequest) -> None:
+    """Everything after the data are there: from the meeting of the processes to the export."""
+    from llama_gpt4 import checkpoint
+    from llama_gpt4.engine import build_engine
+    from llama_gpt4.export import export
+    from llama_gpt4.loop import fit, plan_steps
+    from llama_gpt4.ranks import join, leave
+
+    run_dir = Path(config.run_dir)
+    ranks = join(config.launch)
+    _require_shared(config, ranks)
+    _fix_numerics(config, ranks)
+    architecture, weights = _architecture_and_weights(config, prepared)
+    good = checkpoint.last_good(run_dir, ranks)
+    start = checkpoint.RunState(0, config_hash(config), prepared.fingerprint)
+    if good is not None:
+        _require_same_data(good, prepared)
+        start, weights = good.state, good
+    task = fine_tuning(config, prepared, architecture, ranks)
+    plan = plan_steps(config, task.batches.steps_per_epoch)
+    if ranks.rank == 0:
+        _keep_tokenizer(prepared, run_dir)
+        print(_start_line(config, prepared, architecture, task, plan, ranks, start.step))
+    if start.step < plan.stop_step:
+        engine = build_engine(config, architecture, weights, ranks)
+        if good is not None:
+            checkpoint.restore(engine, good)
+        described = _describe(config, architecture, prepared)
+        fit(engine, task, plan, config, ranks, start, described, stop)
+    leave()
+    if ranks.rank == 0:
+        last = checkpoint.Checkpoint(
+            checkpoint.step_folder(run_dir, checkpoint.saved_steps(run_dir)[-1])
+        )
+        export(last, run_dir / "tokenizer", run_dir / "model", config.precision.dtype)
+        print(_end_line(run_dir), flush=True)
+
+
+def fine_tuning(
+    config: TrainConfig, prepared: Prepared, architecture: "LlamaConfig", ranks: "Ranks"
+) -> "Task":
+    """Batches and loss of instruction tuning, for `fit`."""
+    from torch import Tensor
+
+    from llama_gpt4.architecture import model_flops
+    from llama_gpt4.batches import Batch, Batches, evaluation_batches
+    from llama_gpt4.loop import Task
+
+    rows = config.batch.rows_per_micro_step
+    batches = Batches(
+        prepared.train,
+        config.data,
+        rows_per_step=config.rows_per_step,
+        rows_per_micro_step=rows,
+        normalisation=config.loss.normalisation,
+        seed=config.seed,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+    )
+
+    def loss_of(engine: Any, batch: Batch) -> Tensor:
+        return engine(
+            batch.tokens.to(ranks.device, non_blocking=True),
+            batch.positions.to(ranks.device, non_blocking=True),
+            batch.document_lengths,
+            batch.target_rows.to(ranks.device, non_blocking=True),
+            batch.targets.to(ranks.device, non_blocking=True),
+            batch.weights.to(ranks.device, non_blocking=True),
+        )
+
+    validation = prepared.validation
+    return Task(
+        batches=batches,
+        loss_of=loss_of,
+        names_of=lambda batch: [prepared.train.record_name(i) for i in batch.examples],
+        flops_of=lambda step: model_flops(
+            architecture,
+            batches.tokens(step),
+            batches.squared_lengths(step),
+            batches.target_tokens(step),
+        ),
+        evaluation=validation
+        and (
+            lambda: evaluation_batches(
+                validation, config.data.row_tokens, rows, ranks.rank, ranks.world_size
+            )
+        ),
+    )
+
+
+def _configuration(arguments: Sequence[str]) -> TrainConfig:
+    parser = argparse.ArgumentParser(prog="llama_gpt4.train", add_help=False)
+    parser.add_argument("--resolved", type=Path)
+    parser.add_argument("--local_rank", "--local-rank")  # some launchers add it; RANK says it all
+    known, overrides = parser.parse_known_args(list(arguments))
+    return load_resolved(known.resolved) if known.resolved else compose_training(overrides)
+
+
+def _log_to_file(run_dir: Path, rank: int) -> None:
+    """One log a rank. Ranks other than 0 may come here before rank 0 has made the directory."""
+    folder = run_dir / "logs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(folder / f"rank-{rank}.log")
+    except OSError as error:
+        raise InputError(
+            f"run_dir={run_dir} cannot be written ({error.strerror}): choose another"
+        ) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    root.addHandler(handler)
+    if rank == 0:
+        console = logging.StreamHandler()
+        console.setLevel(logging.WARNING)
+        root.addHandler(console)
+
+
+def _require_shared(config: TrainConfig, ranks: "Ranks") -> None:
+    """Every rank has composed the same configuration and sees rank 0's run directory."""
+    from llama_gpt4.ranks import from_rank_zero, sum_over_ranks
+
+    mine = int(config_hash(config)[:15], 16)
+    differs = from_rank_zero(mine, ranks) != mine
+    if sum_over_ranks([float(differs)], ranks)[0]:
+        raise InputError(
+            "the ranks have composed different configurations: start them all with the same line"
+        )
+    nonce = from_rank_zero(int(time.time_ns() % 2**62), ranks)
+    mark = Path(config.run_dir) / f".shared-{nonce}"
+    if ranks.rank == 0:
+        mark.touch()
+    sees = _appears(mark, seconds=10)
+    blind = sum_over_ranks([float(not sees)], ranks)[0]
+    if ranks.rank == 0:
+        mark.unlink()
+    if blind:
+        hint = f"; {ranks.host} does not see it" if not sees else ""
+        raise InputError(
+            f"run_dir={config.run_dir} must be on storage that all hosts share{hint}"
+        )
+
+
+def _appears(path: Path, seconds: float) -> bool:
+    """Network file systems show another host's new file with some delay."""
+    until = time.monotonic() + seconds
+    while not path.exists():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def _fix_numerics(config: TrainConfig, ranks: "Ranks") -> None:
+    import torch
+
+    from llama_gpt4.engine import DTYPES
+    from llama_gpt4.numerics import medium_is_exact
+
+    if (
+        DTYPES[config.precision.dtype] is torch.bfloat16
+        and ranks.device.type == "cuda"
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
+        name = torch.cuda.get_device_name(ranks.device)
+        raise InputError(f"precision.dtype=bfloat16, but {name} has none: use float32")
+    torch.manual_seed(config.seed)
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    if config.precision.float32_matmul == "medium" and medium_is_exact(ranks):
+        torch.set_float32_matmul_precision("medium")
+
+
+def _architecture_and_weights(config: TrainConfig, prepared: Prepared) -> tuple["LlamaConfig", Any]:
+    from llama_gpt4.hub import local_snapshot
+    from llama_gpt4.sizes import from_folder, from_sizes
+    from llama_gpt4.weights import RandomWeights, folder_weights
+
+    if config.model.path is None:
+        architecture = from_sizes(config.model, prepared.vocab_size)
+        return architecture, RandomWeights(architecture, config.seed)
+    folder = local_snapshot(config.model.path)
+    architecture = from_folder(folder, config.model)
+    if prepared.vocab_size > architecture.vocab_size:
+        raise InputError(
+            f"the tokenizer has {prepared.vocab_size} pieces, model.path={config.model.path} only "
+            f"{architecture.vocab_size} rows of embeddings: use the model's own tokenizer"
+        )
+    return architecture, folder_weights(folder, architecture)
+
+
+def _require_same_data(good: Any, prepared: Prepared) -> None:
+    if good.state.data_key != prepared.fingerprint:
+        raise InputError(
+            f"{good.folder} was trained on other data: a file, the tokenizer or this program has "
+            "changed since. Choose another run_dir, or bring the files back"
+        )
+
+
+def _describe(
+    config: TrainConfig, architecture: "LlamaConfig", prepared: Prepared
+) -> dict[str, Any]:
+    """The model's config.json."""
+    return architecture.to_hugging_face(
+        config.precision.dtype,
+        bos_token_id=prepared.bos_id,
+        eos_token_id=prepared.eos_id,
+        pad_token_id=prepared.unk_id,
+    )
+
+
+def _keep_tokenizer(prepared: Prepared, run_dir: Path) -> None:
+    """The cache may be emptied some day; the run keeps its own copy."""
+    if not (run_dir / "tokenizer").exists():
+        partial = run_dir / "tokenizer.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(prepared.tokenizer_folder, partial)
+        partial.rename(run_dir / "tokenizer")
+
+
+def _start_line(
+    config: TrainConfig,
+    prepared: Prepared,
+    architecture: "LlamaConfig",
+    task: "Task",
+    plan: "Plan",
+    ranks: "Ranks",
+    start: int,
+) -> str:
+    from math import prod
+
+    from llama_gpt4.architecture import parameter_shapes
+
+    parameters = sum(prod(shape) for shape in parameter_shapes(architecture).values())
+    rows = config.rows_per_step
+    examples = prepared.train.n / task.batches.steps_per_epoch
+    size = (
+        f"{config.batch.tokens_per_step:,} tokens a step ({rows} packed rows of "
+        f"{config.data.row_tokens}, about {examples:.0f} examples)"
+        if config.data.batching == "pack"
+        else f"{rows} examples a step (about {prepared.train.lengths.mean() * rows:,.0f} tokens)"
+    )
+    resumed = f", resuming after step {start}" if start else ""
+    return (
+        f"{config.name}: {parameters:,} parameters, vocabulary {architecture.vocab_size:,}; {size}; "
+        f"{plan.stop_step} steps of a schedule of {plan.total_steps} "
+        f"({task.batches.steps_per_epoch} an epoch), warm-up {plan.warmup_steps}; "
+        f"{config.precision.dtype}, {ranks.world_size} x {ranks.device.type}, "
+        f"ZeRO-{config.zero.stage}, {config.model.kernels} kernels, "
+        f"recompute {config.model.recompute}{resumed}"
+    )
+
+
+def _end_line(run_dir: Path) -> str:
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    fell = f"loss {losses[0]:.4f} at the start, {losses[-1]:.4f} at the end\n" if losses else ""
+    return f"{fell}run directory {run_dir}\nmodel {run_dir / 'model'}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Run by torchrun: loss and whole gradients of single steps, and a short training, by ZeRO stage."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from deepspeed.utils import safe_get_full_grad
+from tiny import VOCAB_SIZE, tiny_batches, tiny_config
+
+from llama_gpt4 import engine as engines
+from llama_gpt4.ranks import Ranks, join, leave
+from llama_gpt4.schedule import learning_rate
+from llama_gpt4.sizes import from_sizes
+from llama_gpt4.weights import RandomWeights
+
+
+def backward(engine: Any, batches: Any, step: int, ranks: Ranks) -> float:
+    """One step's passes, up to its update; the loss over all ranks."""
+    micro_batches = list(batches.micro_batches(step))
+    losses = []
+    for index, batch in enumerate(micro_batches):
+        engine.set_gradient_accumulation_boundary(index == len(micro_batches) - 1)
+        loss = engine(
+            batch.tokens,
+            batch.positions,
+            batch.document_lengths,
+            batch.target_rows,
+            batch.targets,
+            batch.weights,
+        )
+        engine.backward(loss * ranks.world_size)
+        losses.append(loss.detach().double())
+    total = torch.stack(losses).sum()
+    dist.all_reduce(total)
+    return float(total)
+
+
+def whole_gradients(engine: Any) -> dict[str, np.ndarray]:
+    found = {}
+    for name, param in engine.module.named_parameters():
+        gradient = param.grad if param.grad is not None else safe_get_full_grad(param)
+        assert gradient is not None, name
+        found[name] = gradient.detach().float().cpu().numpy().copy()
+    return found
+
+
+def main(out: Path) -> None:
+    ranks = join(tiny_config().launch)
+    for stage in (3, 0, 1, 2):
+        # Clipping would scale the gradients before they are read.
+        config = tiny_config(f"zero=stage{stage}", "data.batching=pack")
+        architecture = from_sizes(config.model, VOCAB_SIZE)
+        engine = engines.build_engine(config, architecture, RandomWeights(architecture, 0), ranks)
+        cases = [("global_tokens", 8), ("global_tokens", 1)]
+        if stage == 3:
+            cases += [("example", 8), ("example", 1), ("micro_batch", 1)]
+        for normalisation, micro_rows in cases:
+            batches = tiny_batches(config, normalisation, micro_rows, ranks.rank, ranks.world_size)
+            for step in (0, batches.steps_per_epoch - 1):
+                loss = backward(engine, batches, step, ranks)
+                gradients = whole_gradients(engine)
+                engines.set_learning_rate(engine, 0.0)
+                norm = engines.step(engine)
+                if ranks.rank == 0:
+                    np.savez(
+                        out / f"stage{stage}-{normalisation}-{micro_rows}-{step}.npz",
+                        loss=loss,
+                        norm=norm,
+                        **gradients,
+                    )
+        if stage == 3:
+            train(config, ranks, out)
+    leave()
+
+
+def train(config: Any, ranks: Ranks, out: Path) -> None:
+    """Twenty steps from the start: the losses and gradient norms."""
+    architecture = from_sizes(config.model, VOCAB_SIZE)
+    engine = engines.build_engine(config, architecture, RandomWeights(architecture, 0), ranks)
+    batches = tiny_batches(config, "global_tokens", 2, ranks.rank, ranks.world_size)
+    curve = []
+    for step in range(20):
+        rate = learning_rate(step, kind="cosine", peak=1e-3, warmup_steps=3, total_steps=20)
+        engines.set_learning_rate(engine, rate)
+        loss = backward(engine, batches, step, ranks)
+        curve.append((loss, engines.step(engine)))
+    if ranks.rank == 0:
+        np.savez(out / "curve.npz", curve=np.array(curve))
+
+
+main(Path(sys.argv[1]))

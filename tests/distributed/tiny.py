@@ -1,0 +1,61 @@
+"""What the distributed tests and their workers share: a tiny run on made-up documents."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from llama_gpt4.batches import Batches
+from llama_gpt4.compose import compose_training
+from llama_gpt4.config import TrainConfig
+
+VOCAB_SIZE = 512
+ROWS_PER_STEP = 8
+ROW_TOKENS = 64
+
+
+class Documents:
+    """Random documents of 4 to 60 tokens, the same everywhere."""
+
+    def __init__(self, n: int = 61) -> None:
+        numbers = np.random.default_rng(0)
+        self.lengths: npt.NDArray[Any] = numbers.integers(4, 60, n)
+        self.prompt_lengths: npt.NDArray[Any] = numbers.integers(1, self.lengths - 1)
+        self._tokens = [numbers.integers(3, VOCAB_SIZE, k).astype(np.uint16) for k in self.lengths]
+
+    @property
+    def n(self) -> int:
+        return len(self.lengths)
+
+    def tokens_of(self, i: int, /) -> npt.NDArray[Any]:
+        return self._tokens[i]
+
+
+def tiny_config(*overrides: str) -> TrainConfig:
+    return compose_training(
+        [
+            "model.n_layers=2",
+            "model.hidden_size=64",
+            "model.feed_forward_size=128",
+            "model.n_kv_heads=2",
+            f"data.row_tokens={ROW_TOKENS}",
+            f"batch.tokens_per_step={ROWS_PER_STEP * ROW_TOKENS}",
+            "launch.device=cpu",
+            *overrides,
+        ]
+    )
+
+
+def tiny_batches(
+    config: TrainConfig, normalisation: str, micro_rows: int, rank: int, world_size: int
+) -> Batches:
+    return Batches(
+        Documents(),
+        config.data,
+        rows_per_step=ROWS_PER_STEP,
+        rows_per_micro_step=micro_rows,
+        normalisation=normalisation,
+        seed=1,
+        rank=rank,
+        world_size=world_size,
+    )

@@ -1,0 +1,125 @@
+"""Fixtures of this folder: configurations from plain values, and files of records."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from llama_gpt4.config import DataConfig, TrainConfig, ValidationConfig
+
+VALUES: dict[str, Any] = {
+    "name": "test",
+    "run_dir": "",  # below tmp_path
+    "seed": 42,
+    "deterministic": False,
+    "model": {
+        "path": None,
+        "n_layers": 2,
+        "hidden_size": 32,
+        "feed_forward_size": 64,
+        "n_heads": 4,
+        "n_kv_heads": 2,
+        "max_positions": 2048,
+        "rope_theta": 10000.0,
+        "norm_eps": 1e-6,
+        "tie_embeddings": False,
+        "initializer_std": 0.02,
+        "kernels": "reference",
+        "recompute": "none",
+    },
+    "tokenizer": {"path": None, "vocab_size": 1024},
+    "data": {
+        "files": ["sample:en"],
+        "row_tokens": 512,
+        "too_long": "drop",
+        "batching": "pack",
+        "last_window": "keep",
+        "cache_dir": "",  # below tmp_path
+        "validation": {"files": [], "share": 0.0},
+    },
+    "batch": {"tokens_per_step": None, "examples_per_step": None, "rows_per_micro_step": 2},
+    "loss": {"normalisation": "global_tokens"},
+    "optim": {
+        "lr": 1e-3,
+        "betas": [0.9, 0.95],
+        "eps": 1e-8,
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+    },
+    "schedule": {"kind": "cosine", "warmup_frac": 0.1, "steps": None},
+    "precision": {"dtype": "float32", "float32_matmul": "highest"},
+    "zero": {
+        "stage": 3,
+        "offload_optimizer": False,
+        "offload_parameters": False,
+        "deepspeed": {},
+    },
+    "train": {
+        "epochs": 1,
+        "steps": None,
+        "log_every_steps": 1,
+        "eval_every_steps": 0,
+        "save_every_steps": 0,
+        "keep_checkpoints": 1,
+    },
+    "tracking": {"kind": "none", "project": "test", "group": None},
+    "launch": {"processes": 1, "device": "cpu", "timeout_minutes": 5},
+}
+
+
+@pytest.fixture
+def train_config(tmp_path: Path) -> Callable[..., TrainConfig]:
+    """Make a `TrainConfig`; changes are dotted keys: `train_config(**{"data.row_tokens": 64})`.
+
+    Four rows make a step unless `batch` says otherwise.
+    """
+
+    def make(**changes: Any) -> TrainConfig:
+        values = copy.deepcopy(VALUES)
+        values["run_dir"] = str(tmp_path / "run")
+        values["data"]["cache_dir"] = str(tmp_path / "cache")
+        for dotted, value in changes.items():
+            *sections, key = dotted.split(".")
+            node = values
+            for section in sections:
+                node = node[section]
+            assert key in node, f"{dotted} is not a key"
+            node[key] = value
+        packs = values["data"]["batching"] == "pack"
+        size, rows = ("tokens_per_step", 4 * values["data"]["row_tokens"])
+        if not packs:
+            size, rows = "examples_per_step", 4
+        if f"batch.{size}" not in changes:
+            values["batch"][size] = rows
+        return _to_config(values)
+
+    return make
+
+
+def _to_config(values: dict[str, Any]) -> TrainConfig:
+    data = dict(values["data"])
+    data["validation"] = ValidationConfig(**data["validation"])
+    sections = get_type_hints(TrainConfig)
+    return TrainConfig(
+        **{
+            key: value if not isinstance(value, dict) else sections[key](**value)
+            for key, value in values.items()
+            if key != "data"
+        },
+        data=DataConfig(**data),
+    )
+
+
+@pytest.fixture
+def write_json(tmp_path: Path) -> Callable[..., str]:
+    """Write a value as a JSON file below tmp_path and give its path."""
+
+    def write(value: Any, name: str = "records.json") -> str:
+        path = tmp_path / name
+        path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+        return str(path)
+
+    return write

@@ -1,0 +1,92 @@
+"""Composition: what a user types, and the one line that answers a mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llama_gpt4.compose import compose_training, config_hash, freeze, load_resolved
+from llama_gpt4.errors import InputError
+
+
+def test_the_default_is_the_tiny_experiment() -> None:
+    config = compose_training([])
+    assert config.name == "tiny"
+    assert config.rows_per_step * config.data.row_tokens == config.batch.tokens_per_step
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("optim.lrr=1", "optim.lrr is not a key of this program; did you mean optim.lr?"),
+        ("lr=1", "lr is not a key of this program; did you mean optim.lr?"),
+        ("+sed=1", "sed is not a key of this program; did you mean seed?"),
+        ("optim.lr=abc", "optim.lr: value 'abc' of type 'str' could not be converted to Float"),
+        ("model.n_layers=2.5", "model.n_layers: value '2.5' of type 'float' could not be"),
+        ("train.epochs=null", "train.epochs: incompatible value 'None' for field of type 'float'"),
+        ("data.files=x.json", "data.files is a list: write data.files=[…]"),
+        ("data.files=[]", "data.files is empty"),
+        ("experiment=alpaca7b", "did you mean experiment=alpaca_7b?"),
+        ("zero=stage9", "zero=stage9 does not exist: there are offload, stage0"),
+        ("optim.lr=-1", "optim.lr=-1.0 must be positive"),
+        ("a b", "cannot read the override 'a b'"),
+        ("model=from_path", "model.path has no value"),
+        ("batch.tokens_per_step=1000", "512 or 1024 would do"),
+        ("data.batching=pad", "batch.examples_per_step=None: data.batching=pad counts"),
+        ("data.row_tokens=4096", "data.row_tokens=4096 exceeds model.max_positions=2048"),
+        ("model.n_heads=3", "model.hidden_size=128 must be an even multiple of model.n_heads=3"),
+        ("seed=-1", "seed=-1 is negative"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(override: str, message: str) -> None:
+    arguments = [override]
+    if override == "data.row_tokens=4096":
+        arguments.append("batch.tokens_per_step=8192")
+    with pytest.raises(InputError) as error:
+        compose_training(arguments)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_run_directory_follows_the_configuration_but_not_its_free_keys() -> None:
+    same = compose_training([]).run_dir
+    assert compose_training(["train.steps=7", "tracking=none", "launch.processes=1"]).run_dir == same
+    assert compose_training(["optim.lr=1e-5"]).run_dir != same
+
+
+def test_a_frozen_configuration_reads_back_the_same(tmp_path: Path) -> None:
+    config = compose_training([f"run_dir={tmp_path}/run", "experiment=gpt4llm_release"])
+    assert load_resolved(freeze(config)) == config
+
+
+def test_another_configuration_in_the_same_directory_is_refused(tmp_path: Path) -> None:
+    here = f"run_dir={tmp_path}/run"
+    freeze(compose_training([here]))
+    freeze(compose_training([here, "train.steps=9"]))
+    with pytest.raises(InputError, match=r"optim.lr: 0.003 there, 1.0 here"):
+        freeze(compose_training([here, "optim.lr=1"]))
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        freeze(compose_training([f"run_dir={tmp_path}/file/run"]))
+
+
+def test_relative_paths_become_absolute() -> None:
+    config = compose_training(["data.files=[here.json]", "model.path=./there"])
+    assert config.data.files == [str(Path("here.json").absolute())]
+    assert config.model.path == str(Path("there").absolute())
+
+
+def test_the_hash_counts_what_decides_the_weights() -> None:
+    assert config_hash(compose_training([])) != config_hash(compose_training(["seed=1"]))
+
+
+def test_composing_imports_no_torch() -> None:
+    code = (
+        "import sys; from llama_gpt4.compose import compose_training; compose_training([]); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

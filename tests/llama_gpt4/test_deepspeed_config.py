@@ -1,0 +1,54 @@
+"""DeepSpeed's configuration has one author; golden files pin what it says for the recipes."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from llama_gpt4.compose import compose_training
+from llama_gpt4.deepspeed_config import deepspeed_config
+from llama_gpt4.errors import InputError
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.mark.parametrize(
+    "name, overrides, world_size",
+    [
+        ("deepspeed_7b_8gpu", ["experiment=alpaca_7b"], 8),
+        ("deepspeed_13b_16gpu", ["experiment=en_zh_13b"], 16),
+        ("deepspeed_offload", ["experiment=gpt4llm_release"], 16),
+    ],
+)
+def test_the_derived_configuration_is_the_golden_one(
+    name: str, overrides: list[str], world_size: int
+) -> None:
+    config = compose_training(overrides)
+    assert config.model.hidden_size is not None
+    derived = deepspeed_config(config, config.model.hidden_size, world_size)
+    path = GOLDEN / f"{name}.json"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(json.dumps(derived, indent=2) + "\n")
+    assert derived == json.loads(path.read_text())
+    assert "auto" not in path.read_text()
+
+
+def test_a_users_own_setting_is_added() -> None:
+    config = compose_training(["+zero.deepspeed.zero_optimization.zero_hpz_partition_size=8"])
+    derived = deepspeed_config(config, 128, 16)
+    assert derived["zero_optimization"]["zero_hpz_partition_size"] == 8
+    assert derived["zero_optimization"]["stage"] == 3
+
+
+def test_a_users_setting_that_contradicts_names_both_sides() -> None:
+    config = compose_training(["+zero.deepspeed.gradient_clipping=5.0"])
+    with pytest.raises(InputError, match=r"gradient_clipping=5.0 contradicts 1.0"):
+        deepspeed_config(config, 128, 2)
+
+
+def test_recomputation_keeps_torchs_own_linear() -> None:
+    full = deepspeed_config(compose_training(["model.recompute=full"]), 128, 2)
+    none = deepspeed_config(compose_training(["model.recompute=none"]), 128, 2)
+    assert full["zero_optimization"]["memory_efficient_linear"] is False
+    assert none["zero_optimization"]["memory_efficient_linear"] is True

@@ -1,0 +1,180 @@
+"""Records: every form of file that people bring, and one clear line for every fault in it."""
+
+import json
+import re
+
+import pytest
+
+from llama_gpt4.errors import InputError
+from llama_gpt4.records import NO_INPUT, Record, read_records
+
+GOOD = {"instruction": "Add.", "input": "2, 2", "output": "4"}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="data.json"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_shipped_sample_reads(language):
+    records = read_records(f"sample:{language}")
+    assert len(records) >= 100
+    assert all(record.output for record in records)
+    assert any(record.input for record in records)
+    assert any(not record.input for record in records)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("blank", ["", "\n\r\t "])
+def test_an_array_is_an_array_whatever_the_name(write, mark, blank):
+    path = write(mark + (blank + json.dumps([GOOD, GOOD])).encode(), "data.jsonl")
+    assert read_records(path) == [
+        Record("Add.", "2, 2", "4", path, 0),
+        Record("Add.", "2, 2", "4", path, 1),
+    ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+def test_jsonl_counts_lines_and_skips_empty_ones(write, end, mark):
+    line = json.dumps(GOOD)
+    path = write(mark + end.join([line, "", "  ", line, ""]).encode())
+    assert [record.index for record in read_records(path)] == [1, 4]
+
+
+def test_a_single_object_is_jsonl(write):
+    assert len(read_records(write(json.dumps(GOOD)))) == 1
+
+
+def test_line_separators_of_unicode_stay_within_a_string(write):
+    text = "a\u2028b\u2029c\x85d"
+    path = write(json.dumps(GOOD | {"output": text}, ensure_ascii=False))
+    assert read_records(path)[0].output == text
+
+
+@pytest.mark.parametrize("form", sorted(NO_INPUT) + ["<NoInput>", "N/A", "None", " \n\t", " none "])
+def test_what_says_no_input_is_no_input(write, form):
+    assert read_records(write(json.dumps([GOOD | {"input": form}])))[0].input == ""
+
+
+@pytest.mark.parametrize("form", ["None of these", "n/a 3", "0", " 2, 2\n", "无"])
+def test_other_inputs_are_kept_as_they_are(write, form):
+    assert read_records(write(json.dumps([GOOD | {"input": form}])))[0].input == form
+
+
+@pytest.mark.parametrize("record", [GOOD | {"input": None}, {"instruction": "Hi.", "output": "Ho"}])
+def test_the_input_may_be_null_or_absent(write, record):
+    assert read_records(write(json.dumps([record])))[0].input == ""
+
+
+def test_texts_are_not_touched(write):
+    record = {"instruction": " Say\n{x} ", "input": "\ta", "output": "\n b </s> "}
+    read = read_records(write(json.dumps([record])))[0]
+    assert (read.instruction, read.input, read.output) == tuple(record.values())
+
+
+def test_an_empty_output_is_read_and_left_to_the_caller(write):
+    assert read_records(write(json.dumps([GOOD | {"output": ""}])))[0].output == ""
+
+
+def test_other_keys_are_ignored(write):
+    assert read_records(write(json.dumps([GOOD | {"id": 7, "conversations": []}])))
+
+
+def failing(path):
+    with pytest.raises(InputError) as caught:
+        read_records(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_missing_file(tmp_path):
+    assert failing(str(tmp_path / "no.json")).startswith(f"{tmp_path}/no.json does not exist")
+
+
+def test_a_folder(tmp_path):
+    assert failing(str(tmp_path)) == f"{tmp_path} is a folder: name a file of records in it"
+
+
+def test_a_file_used_as_a_folder(write):
+    path = write("[]")
+    assert failing(f"{path}/x.json") == f"{path}/x.json cannot be read: Not a directory"
+
+
+def test_an_unknown_sample():
+    assert failing("sample:fr") == (
+        "sample:fr is not a shipped sample: there are sample:en and sample:zh"
+    )
+
+
+def test_not_utf8(write):
+    path = write('[\n{"instruction": "'.encode() + "你好".encode("gb18030"))
+    assert failing(path) == f"{path} line 2 is not UTF-8: save the file as UTF-8"
+
+
+@pytest.mark.parametrize("content", ["", " \n\n", "[]", "\ufeff", "[ ]\n"])
+def test_a_file_without_records(write, content):
+    path = write(content)
+    assert failing(path) == f"{path} holds no record"
+
+
+def test_a_broken_array_names_line_and_column(write):
+    path = write('[\n  {"instruction": "a",\n   "output" "b"}\n]')
+    assert failing(path) == f"{path} is not JSON: Expecting ':' delimiter (line 3, column 13)"
+
+
+def test_a_broken_line_names_line_and_column(write):
+    path = write(json.dumps(GOOD) + '\n{"instruction": }\n')
+    assert failing(path) == (
+        f"{path} is neither a JSON array nor JSONL: Expecting value (line 2, column 17)"
+    )
+
+
+def test_an_object_over_several_lines_is_not_jsonl(write):
+    assert "neither a JSON array nor JSONL" in failing(write(json.dumps(GOOD, indent=1)))
+
+
+FAULTS = [
+    (["text"], "is a JSON string, not an object"),
+    ([None], "is a JSON null, not an object"),
+    ([[GOOD]], "is a JSON array, not an object"),
+    ([3.5], "is a JSON number, not an object"),
+    ([{"output": "x", "id": 1}], "has no key `instruction` (its keys: output, id)"),
+    ([{"instruction": "x"}], "has no key `output` (its keys: instruction)"),
+    ([{}], "has no key `instruction` (its keys: none)"),
+    ([GOOD | {"instruction": 1}], ": `instruction` is a JSON number, not a string"),
+    ([GOOD | {"input": ["a"]}], ": `input` is a JSON array, not a string"),
+    ([GOOD | {"input": False}], ": `input` is a JSON boolean, not a string"),
+    ([GOOD | {"output": None}], ": `output` is a JSON null, not a string"),
+    ([GOOD | {"output": {"text": "x"}}], ": `output` is a JSON object, not a string"),
+    ([GOOD | {"instruction": ""}], ": `instruction` is empty"),
+    ([GOOD | {"instruction": " \n"}], ": `instruction` is empty"),
+    (
+        [GOOD | {"output": "ab\ud83d"}],
+        ": `output` holds half of a surrogate pair at character 2, which is no text",
+    ),
+]
+
+
+@pytest.mark.parametrize(("records", "fault"), FAULTS)
+def test_a_faulty_record_is_named(write, records, fault):
+    path = write(json.dumps([GOOD, *records]))
+    assert failing(path) == f"{path} record 1{'' if fault.startswith(':') else ' '}{fault}"
+
+
+@pytest.mark.parametrize(("records", "fault"), FAULTS)
+def test_a_faulty_line_is_named(write, records, fault):
+    path = write("\n".join(json.dumps(record) for record in [GOOD, GOOD, *records]))
+    assert re.match(rf"{re.escape(path)} record 3\b", failing(path))
+    assert failing(path).endswith(fault.strip())
+
+
+def test_escaped_surrogate_pairs_are_one_character(write):
+    assert read_records(write(json.dumps([GOOD | {"output": "😀"}])))[0].output == "😀"

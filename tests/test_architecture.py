@@ -1,0 +1,91 @@
+"""Who may import whom, and that every configuration key is read by some code."""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+
+from llama_gpt4.config import TrainConfig
+
+ROOT = Path(__file__).parents[1]
+ROOMS = {
+    "llama_gpt4": ROOT / "llama_gpt4",
+    "llama_gpt4_kernels": ROOT / "kernels" / "llama_gpt4_kernels",
+    "llama_gpt4_launch": ROOT / "launch" / "llama_gpt4_launch",
+}
+ALLOWED = {
+    "llama_gpt4": {"llama_gpt4", "llama_gpt4_kernels"},
+    "llama_gpt4_kernels": {"llama_gpt4_kernels"},
+    "llama_gpt4_launch": {"llama_gpt4", "llama_gpt4_launch"},
+}
+TORCH_FREE = {"compose", "config", "deepspeed_config", "errors", "help", "program", "schedule"}
+"""What the front door may know of `llama_gpt4`."""
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    for path in ROOMS[room].rglob("*.py"):
+        ours = {name.split(".")[0] for name in imported(path) if name.startswith("llama_gpt4")}
+        assert ours <= ALLOWED[room], f"{path} imports {ours - ALLOWED[room]}"
+
+
+def test_the_front_door_knows_only_what_needs_no_torch() -> None:
+    for path in ROOMS["llama_gpt4_launch"].rglob("*.py"):
+        for name in imported(path):
+            package, _, module = name.partition(".")
+            assert package != "llama_gpt4" or module in TORCH_FREE, f"{path} imports {name}"
+
+
+def test_kernels_know_torch_and_triton_only() -> None:
+    for path in ROOMS["llama_gpt4_kernels"].rglob("*.py"):
+        foreign = {name.split(".")[0] for name in imported(path)} - {
+            "torch", "triton", "llama_gpt4_kernels", "__future__", "collections", "dataclasses",
+            "math", "typing",
+        }  # fmt: skip
+        assert not foreign, f"{path} imports {foreign}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_module_has_its_tests(room: str) -> None:
+    folder = {"llama_gpt4": "llama_gpt4", "llama_gpt4_kernels": "kernels"}.get(room, "launch")
+    tested_elsewhere = {
+        "__init__", "errors", "engine", "loop", "ranks", "train", "checkpoint", "zero_state",
+        "export", "metrics", "program", "local", "reference",
+    }  # fmt: skip  # they need processes: tests/distributed and tests/e2e
+    for path in ROOMS[room].glob("*.py"):
+        if path.stem not in tested_elsewhere:
+            assert (ROOT / "tests" / folder / f"test_{path.stem}.py").exists(), path
+
+
+def keys(schema: type) -> Iterator[str]:
+    hints = get_type_hints(schema)
+    for field in fields(schema):
+        kind = hints[field.name]
+        if is_dataclass(kind) and isinstance(kind, type):
+            yield from keys(kind)
+        else:
+            yield field.name
+
+
+@pytest.mark.parametrize("key", sorted(set(keys(TrainConfig))))
+def test_every_key_is_read(key: str) -> None:
+    code = "\n".join(
+        path.read_text()
+        for folder in ROOMS.values()
+        for path in folder.rglob("*.py")
+        if path.name != "config.py"
+    )
+    properties = re.findall(r"def rows_per_step.*?\n\n", ROOMS["llama_gpt4"].joinpath("config.py").read_text(), re.S)
+    assert re.search(rf"\.{key}\b", code + "".join(properties)), f"nothing reads {key}"
