@@ -4,6 +4,8 @@ import json
 import os
 import queue
 import resource
+import secrets
+import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
@@ -52,7 +54,11 @@ class Metrics:
         run_dir = Path(config.run_dir)
         _forget_after(run_dir / "metrics.jsonl", start)
         self._file = open(run_dir / "metrics.jsonl", "a", buffering=1)
-        self._bar = tqdm(initial=start, total=stop, unit="step", desc=config.name, mininterval=1)
+        # A log file gets a line now and then, a terminal a bar that moves.
+        seconds = 1 if sys.stderr.isatty() else 15
+        self._bar = tqdm(
+            initial=start, total=stop, unit="step", desc=config.name, mininterval=seconds
+        )
         if config.tracking.kind == "wandb":
             self._tracker = WandbTracker(config)
 
@@ -113,7 +119,7 @@ def _start(wandb: Any, config: TrainConfig) -> Any:
     run_dir = Path(config.run_dir)
     id_file = run_dir / "wandb_id"
     if not id_file.exists():
-        id_file.write_text(wandb.util.generate_id())
+        id_file.write_text(secrets.token_hex(4))
 
     def start(mode: str) -> Any:
         return wandb.init(

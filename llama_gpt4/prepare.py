@@ -210,9 +210,7 @@ def _write(config: TrainConfig, draft: Path) -> None:
             records, files, tokenizer, dtype, draft / part, config.data, part
         )
     meta = {
-        "fingerprint": _digest(
-            b"".join((draft / "train" / name).read_bytes() for name in ("tokens.bin", "examples.npy"))
-        ),
+        "fingerprint": _fingerprint(draft / "train"),
         "dtype": dtype.name,
         "vocab_size": tokenizer.vocab_size,
         "bos_id": tokenizer.bos_id,
@@ -222,7 +220,15 @@ def _write(config: TrainConfig, draft: Path) -> None:
         "files": {part: _files(config.data, part) for part in parts},
         "report": report,
     }
-    (draft / "meta.json").write_text(json.dumps(meta, indent=1, ensure_ascii=False) + "\n")
+    (draft / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
+
+
+def _fingerprint(folder: Path) -> str:
+    whole = hashlib.sha256()
+    for name in ("examples.npy", "tokens.bin"):
+        with open(folder / name, "rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
 
 
 def _files(data: DataConfig, part: str) -> list[str]:

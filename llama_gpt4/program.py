@@ -39,9 +39,10 @@ class ExitReport:
         self.run_dir: Path | None = None
 
     def write(self, code: ExitCode, message: str) -> bool:
-        """Whether this process was the first to report an end; without a run directory, rank 0."""
-        if self.run_dir is None:
-            return os.environ.get("RANK", "0") == "0"
+        """Whether this process is the one to report the end: the first that fails, or rank 0."""
+        is_rank_0 = os.environ.get("RANK", "0") == "0"
+        if self.run_dir is None or (code is ExitCode.DONE and not is_rank_0):
+            return is_rank_0
         report = json.dumps({"code": int(code), "message": message}, ensure_ascii=False)
         try:
             with open(self.run_dir / "exit.json", "x") as file:
@@ -56,6 +57,7 @@ class ExitReport:
 def run_program(name: str, main: Callable[[ExitReport], None]) -> int:
     """Run `main` and give its exit code; `main` names the run directory as soon as it has one."""
     report = ExitReport()
+    trace = ""
     try:
         main(report)
         code, message = ExitCode.DONE, "done"
@@ -69,12 +71,12 @@ def run_program(name: str, main: Callable[[ExitReport], None]) -> int:
         sys.stderr.close()
         return ExitCode.BUG
     except Exception as error:  # the one place where a bug meets the user: keep all of it
-        logging.getLogger(name).debug("", exc_info=True)
-        traceback.print_exc()
         code, message = ExitCode.BUG, f"{type(error).__name__}: {error}"
+        trace = traceback.format_exc()
     first = report.write(code, message)
     if code is not ExitCode.DONE:
-        logging.getLogger(name).info("ends with exit code %d: %s", code, message)
+        logging.getLogger(name).info("ends with exit code %d: %s\n%s", code, message, trace)
         if first:
+            sys.stderr.write(trace)
             print(f"llama-gpt4 {name}: {message}", file=sys.stderr, flush=True)
     return code

@@ -36,6 +36,12 @@ class Question:
         """What the user asked, in one text."""
         return f"{self.instruction}\n{self.input}" if self.input else self.instruction
 
+    @property
+    def message(self) -> dict[str, str]:
+        """The first turn of a chat."""
+        message = {"role": "user", "content": self.instruction}
+        return message | {"input": self.input} if self.input else message
+
 
 def read_questions(file: str) -> list[Question]:
     """The questions of `file`, a path or `sample:en` or `sample:zh`, in their order.

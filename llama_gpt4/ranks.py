@@ -6,6 +6,7 @@ This is the only file that reads the launcher's environment (`RANK`, `WORLD_SIZE
 
 import os
 import socket
+import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -37,6 +38,8 @@ def join(config: LaunchConfig) -> Ranks:
     on_host = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
     _share_cores(on_host)
 
+    # DeepSpeed calls collectives by names that torch 2.13 deprecates, once a layer and step.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     import deepspeed
 
     # This operator would be compiled on first use, and a run needs no compiler.

@@ -117,7 +117,7 @@ def _record(value: Any, file: str, index: int) -> Record:
         if key not in value:
             keys = ", ".join(map(str, value)) or "none"
             raise InputError(f"{name} has no key `{key}` (its keys: {keys})")
-    texts = {key: value.get(key) for key in ("instruction", "input", "output")}
+    texts: dict[str, Any] = {key: value.get(key) for key in ("instruction", "input", "output")}
     if texts["input"] is None:
         texts["input"] = ""
     for key, text in texts.items():

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -51,37 +50,38 @@ class Tokenizer:
                 f"{file}: BOS {special['bos']!r} and EOS {special['eos']!r} must be two different "
                 "tokens of it: name them as bos_token and eos_token in tokenizer_config.json"
             )
-        self._special = {role: name for role, name in special.items() if name in ids}
-        self.bos_id, self.eos_id = ids[special["bos"]], ids[special["eos"]]
-        self.unk_id = ids.get(special.get("unk", ""))
+        bos, unk = special["bos"], special["unk"]
+        self.bos_id, self.eos_id, self.unk_id = ids[bos], ids[special["eos"]], ids.get(unk)
         self.vocab_size = max(ids.values()) + 1
-        self._full, self._file = full, file
+        self._special = {role: name for role, name in special.items() if name in ids}
         self._model_file = None if file.suffix == ".json" else file.read_bytes()
 
-        known = full.get_added_tokens_decoder().values()
-        hidden = {token.content for token in known if token.special}
-        hidden.update(name for role, name in self._special.items() if role != "pad")
-        self._hidden_ids = {ids[name] for name in hidden}
+        full.add_special_tokens([special[r] for r in ("bos", "eos", "unk") if special[r] in ids])
+        full.post_processor = processors.TemplateProcessing(
+            single=[bos, "$A"], pair=[bos, "$A", bos, "$B"], special_tokens=[(bos, self.bos_id)]
+        )
+        self._full = full
+        added = full.get_added_tokens_decoder()
+        self._hidden_ids = {id for id, token in added.items() if token.special}
+        hidden = {added[id].content for id in self._hidden_ids}
         plain = _without_special_tokens(json.loads(full.to_str()), hidden)
         self._facts = json.dumps(plain, sort_keys=True).encode()
         self._start = Backend.from_str(json.dumps(plain))
         edges = json.dumps({key: plain[key] for key in ("normalizer", "pre_tokenizer", "decoder")})
         bare = json.loads(edges, object_hook=_without_dummy_prefix)
         self._continuation = Backend.from_str(json.dumps(plain | bare))
-        has_bytes = plain["model"]["byte_fallback"]
-        self._mark_ids = [ids[BYTE_PIECES[b]] for b in MARK.encode()] if has_bytes else []
+        spelled = [BYTE_PIECES[byte] for byte in MARK.encode()] * plain["model"]["byte_fallback"]
+        self._mark_ids = [ids[piece] for piece in spelled]
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":
         """The tokenizer of a folder or file; a folder's tokenizer.model comes before its JSON."""
-        if not path.exists():
-            raise InputError(f"{path} does not exist: set tokenizer.path to a tokenizer's folder")
-        files = [path / "tokenizer.model", path / "tokenizer.json"] if path.is_dir() else [path]
-        files = [file for file in files if file.is_file()]
+        places = (path, path / "tokenizer.model", path / "tokenizer.json")
+        files = [file for file in places if file.is_file()]
         if not files:
             raise InputError(
-                f"{path} has neither tokenizer.model nor tokenizer.json: put one there, or set "
-                "tokenizer.path to a folder that has"
+                f"{path} is no tokenizer, nor a folder with tokenizer.model or tokenizer.json: set "
+                "tokenizer.path to one"
             )
         if files[0].suffix != ".json":
             try:
@@ -146,15 +146,8 @@ class Tokenizer:
             "padding_side": "right",
             "clean_up_tokenization_spaces": False,
         }
-        full = Backend.from_str(self._full.to_str())
-        full.no_truncation()
-        full.no_padding()
-        full.add_special_tokens([name for name in (bos, eos, unk) if name])
-        full.post_processor = processors.TemplateProcessing(
-            single=[bos, "$A"], pair=[bos, "$A", bos, "$B"], special_tokens=[(bos, self.bos_id)]
-        )
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "tokenizer.json").write_text(full.to_str(), encoding="utf-8")
+        (folder / "tokenizer.json").write_text(self._full.to_str(), encoding="utf-8")
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
         (folder / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
         if self._model_file is not None:
@@ -164,7 +157,8 @@ class Tokenizer:
 def train_tokenizer(texts: Iterable[str], vocab_size: int, model_path: Path) -> None:
     """Train a vocabulary of LLaMA's kind; little text may yield fewer than `vocab_size` pieces.
 
-    As in LLaMA's, a newline is the byte piece <0x0A>, so lines can be trained on one by one.
+    As in LLaMA's, a newline is the byte piece <0x0A>, so lines can be trained on one by one; unk,
+    bos and eos are 0, 1 and 2, and there is no pad.
     """
     from sentencepiece import SentencePieceTrainer
 
@@ -177,9 +171,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, model_path: Path) -> 
             sentence_iterator=iter(lines),
             model_writer=model,
             model_type="bpe",
-            vocab_size=max(
-                vocab_size, 1
-            ),  # the next number that it complains about is the real one
+            vocab_size=max(vocab_size, 1),  # the size it asks for below is then the real one
             hard_vocab_limit=False,
             character_coverage=CHARACTER_COVERAGE,
             byte_fallback=True,
@@ -187,12 +179,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, model_path: Path) -> 
             allow_whitespace_only_pieces=True,
             normalization_rule_name="identity",
             remove_extra_whitespaces=False,
-            add_dummy_prefix=True,
             max_sentence_length=max(len(line.encode()) for line in lines) + 1,
-            unk_id=0,
-            bos_id=1,
-            eos_id=2,
-            pad_id=-1,
             num_threads=1,  # ties between pairs are then broken the same way every time
             minloglevel=2,
         )
@@ -226,19 +213,17 @@ def _from_sentencepiece(file: Path) -> tuple[Backend, dict[str, str]]:
     normal = {piece.piece: piece.score for piece in model.pieces if piece.type == Kind.NORMAL}
     # Where different pieces share a score, position decides, which the backend's ranks do not know.
     # LLaMA's runs of spaces do share one; `_merges` sees to them.
-    scores = Counter(
-        score for piece, score in normal.items() if len(piece) > 1 and piece.strip(MARK)
-    )
-    spaces = normalization.remove_extra_whitespaces or not normalization.escape_whitespaces
+    long = [piece for piece in normal if len(piece) > 1 and piece.strip(MARK)]
+    kinds = {piece.type for piece in model.pieces}
     faults = {
         "is not BPE": training.model_type != training.BPE,
+        "has user-defined or unused pieces": kinds & {Kind.USER_DEFINED, Kind.UNUSED},
         "lacks byte pieces": [p.piece for p in model.pieces if p.type == Kind.BYTE] != BYTE_PIECES,
-        "has user-defined or unused pieces": any(
-            p.type in (Kind.USER_DEFINED, Kind.UNUSED) for p in model.pieces
-        ),
+        "has pieces of equal score": len({normal[piece] for piece in long}) < len(long),
         "changes characters": normalization.precompiled_charsmap,
-        "treats spaces unlike LLaMA's": spaces or training.treat_whitespace_as_suffix,
-        "has pieces of equal score": len(scores) < scores.total(),
+        "treats spaces unlike LLaMA's": normalization.remove_extra_whitespaces
+        or not normalization.escape_whitespaces
+        or training.treat_whitespace_as_suffix,
     }
     for fault, is_there in faults.items():
         if is_there:
@@ -249,21 +234,23 @@ def _from_sentencepiece(file: Path) -> tuple[Backend, dict[str, str]]:
     full = Backend(
         models.BPE(vocab, _merges(normal), unk_token=unk, fuse_unk=True, byte_fallback=True)
     )
-    before, after = [normalizers.Prepend(MARK)], [decoders.Strip(" ", 1, 0)]
-    if not normalization.add_dummy_prefix:
-        before, after = [], []
-    full.normalizer = normalizers.Sequence([*before, normalizers.Replace(" ", MARK)])
+    spaces = [normalizers.Prepend(MARK), normalizers.Replace(" ", MARK)]
     back = [decoders.Replace(MARK, " "), decoders.ByteFallback(), decoders.Fuse()]
-    full.decoder = decoders.Sequence([*back, *after])
+    if normalization.add_dummy_prefix:
+        back.append(decoders.Strip(" ", 1, 0))
+    else:
+        del spaces[0]
+    full.normalizer, full.decoder = normalizers.Sequence(spaces), decoders.Sequence(back)
     special = (Kind.UNKNOWN, Kind.CONTROL)
     full.add_special_tokens([piece.piece for piece in model.pieces if piece.type in special])
-    beside = _read_json(file.with_name("tokenizer.json"), optional=True).get("added_tokens", [])
+    beside = _read_json(file.with_name("tokenizer.json")).get("added_tokens", [])
     added = {token["content"]: token["id"] for token in beside}
-    added |= _read_json(file.with_name("added_tokens.json"), optional=True)
-    for name in sorted(added, key=lambda name: int(added[name])):
-        full.add_special_tokens([name])  # such as [PAD], which Alpaca's recipe added
-        if full.token_to_id(name) != added[name]:
-            raise InputError(f"{file.parent} gives {name!r} the id {added[name]}: one is left out")
+    added |= _read_json(file.with_name("added_tokens.json"))
+    for name, id in sorted(added.items(), key=lambda item: item[1]):
+        if id >= len(vocab):  # such as [PAD], which Alpaca's recipe added
+            full.add_special_tokens([name])
+            if full.token_to_id(name) != id:
+                raise InputError(f"{file} and {name!r} with id {id} beside it leave ids unused")
     return full, {"bos": training.bos_piece, "eos": training.eos_piece, "unk": unk}
 
 
@@ -280,16 +267,17 @@ def _merges(pieces: dict[str, float]) -> list[tuple[str, str]]:
 
 def _from_json(file: Path) -> tuple[Backend, dict[str, str]]:
     """A tokenizer.json as the backend, and its special tokens by the files beside it."""
-    model = _read_json(file).get("model", {})
-    if model.get("type", "BPE") != "BPE" or "merges" not in model:
-        raise InputError(f"{file} is not a BPE tokenizer: {INSTEAD}")
     try:
         full = Backend.from_file(str(file))
     except Exception as error:  # the library raises nothing narrower
         raise InputError(f"{file} is not a tokenizer.json ({error}): {INSTEAD}") from None
-    special = {"bos": "<s>", "eos": "</s>", "unk": model.get("unk_token") or "<unk>"}
+    if not isinstance(full.model, models.BPE):
+        raise InputError(f"{file} is not a BPE tokenizer: {INSTEAD}")
+    full.no_truncation()
+    full.no_padding()
+    special = {"bos": "<s>", "eos": "</s>", "unk": full.model.unk_token or "<unk>"}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        for key, token in _read_json(file.with_name(name), optional=True).items():
+        for key, token in _read_json(file.with_name(name)).items():
             text = token.get("content") if isinstance(token, dict) else token
             if key in ("bos_token", "eos_token", "unk_token", "pad_token") and text:
                 special[key.removesuffix("_token")] = text
@@ -300,17 +288,12 @@ def _encode(backend: Backend, texts: Sequence[str]) -> list[Ids]:
     return [e.ids for e in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
-def _read_json(file: Path, *, optional: bool = False) -> Json:
-    """The object in a JSON file; an empty one if it is optional and not there."""
-    if optional and not file.exists():
-        return {}
+def _read_json(file: Path) -> Json:
+    """The object in a JSON file; an empty one if there is no file."""
     try:
-        content = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON ({error}): download it again") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{file} holds no JSON object: download it again")
-    return content
+        return dict(json.loads(file.read_bytes())) if file.exists() else {}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{file} is no JSON object ({error}): download it again") from None
 
 
 def _without_special_tokens(spec: Json, hidden: set[str]) -> Json:
@@ -329,13 +312,10 @@ def _without_special_tokens(spec: Json, hidden: set[str]) -> Json:
 
 def _without_dummy_prefix(part: Json) -> Json | None:
     """A JSON object of a tokenizer; None, or changed, if it adds or strips a text's first space."""
-    match part.get("type"):
-        case "Prepend" | "Strip":
-            return None
-        case "Metaspace":
-            return part | {"prepend_scheme": "never"}
-        case "ByteLevel":
-            return part | {"add_prefix_space": False}
-        case "Sequence":
-            return {k: v if k == "type" else [p for p in v if p] for k, v in part.items()}
-    return part
+    kind = part.get("type")
+    if kind == "Sequence":
+        return {k: v if k == "type" else [p for p in v if p] for k, v in part.items()}
+    if kind in ("Prepend", "Strip"):
+        return None
+    changed = {"Metaspace": {"prepend_scheme": "never"}, "ByteLevel": {"add_prefix_space": False}}
+    return part | changed.get(kind, {})

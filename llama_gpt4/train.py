@@ -224,15 +224,15 @@ def _fix_numerics(config: TrainConfig, ranks: "Ranks") -> None:
 
 
 def _architecture_and_weights(config: TrainConfig, prepared: Prepared) -> tuple["LlamaConfig", Any]:
+    from llama_gpt4.architecture import from_path, from_sizes
     from llama_gpt4.hub import local_snapshot
-    from llama_gpt4.sizes import from_folder, from_sizes
     from llama_gpt4.weights import RandomWeights, folder_weights
 
     if config.model.path is None:
         architecture = from_sizes(config.model, prepared.vocab_size)
         return architecture, RandomWeights(architecture, config.seed)
     folder = local_snapshot(config.model.path)
-    architecture = from_folder(folder, config.model)
+    architecture = from_path(folder, config.model)
     if prepared.vocab_size > architecture.vocab_size:
         raise InputError(
             f"the tokenizer has {prepared.vocab_size} pieces, model.path={config.model.path} only "
@@ -255,9 +255,9 @@ def _describe(
     """The model's config.json."""
     return architecture.to_hugging_face(
         config.precision.dtype,
-        bos_token_id=prepared.bos_id,
-        eos_token_id=prepared.eos_id,
-        pad_token_id=prepared.unk_id,
+        bos_id=prepared.bos_id,
+        eos_id=prepared.eos_id,
+        pad_id=prepared.unk_id,
     )
 
 

@@ -13,7 +13,7 @@ from tiny import VOCAB_SIZE, tiny_batches, tiny_config
 from llama_gpt4 import engine as engines
 from llama_gpt4.ranks import Ranks, join, leave
 from llama_gpt4.schedule import learning_rate
-from llama_gpt4.sizes import from_sizes
+from llama_gpt4.architecture import from_sizes
 from llama_gpt4.weights import RandomWeights
 
 

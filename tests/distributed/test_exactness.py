@@ -14,7 +14,7 @@ from llama_gpt4_kernels.reference import REFERENCE
 
 from llama_gpt4.model import Llama
 from llama_gpt4.schedule import learning_rate
-from llama_gpt4.sizes import from_sizes
+from llama_gpt4.architecture import from_sizes
 from llama_gpt4.weights import RandomWeights
 
 from .tiny import VOCAB_SIZE, tiny_batches, tiny_config

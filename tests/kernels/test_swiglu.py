@@ -13,8 +13,7 @@ def eager(gate: Tensor, up: Tensor) -> Tensor:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 1), (7, 3), (1, 257), (64, 33), (300, 128), (0, 8)])
 def test_as_exact_as_pytorch(shape: tuple[int, int], dtype: torch.dtype) -> None:
-    inputs = [torch.randn(shape) * 3, torch.randn(shape)]
-    assert_as_exact_as_pytorch(swiglu, eager, inputs, dtype, torch.randn(shape))
+    assert_as_exact_as_pytorch(swiglu, eager, [shape, shape], dtype)
 
 
 def test_gradcheck() -> None:

@@ -66,9 +66,7 @@ def test_a_file_is_not_a_model(tmp_path):
     path.touch()
     with pytest.raises(InputError) as caught:
         local_snapshot(str(path), key="tokenizer.path")
-    assert str(caught.value) == (
-        f"tokenizer.path={path} is a file: name the folder that it is in"
-    )
+    assert str(caught.value) == (f"tokenizer.path={path} is a file: name the folder that it is in")
 
 
 def test_a_downloaded_model_needs_no_network(ask_the_hub, tmp_path):

@@ -86,7 +86,8 @@ def gradients(model: torch.nn.Module, loss: Tensor) -> dict[str, Tensor]:
 
 
 def hugging_face(model: Llama) -> LlamaForCausalLM:
-    described = model.config.to_hugging_face("float32", bos_id=1, eos_id=2, pad_id=0)
+    # With a pad_token_id transformers drops that token's gradient: <unk> would never be learned.
+    described = model.config.to_hugging_face("float32", bos_id=1, eos_id=2, pad_id=None)
     theirs = LlamaForCausalLM(HuggingFaceConfig(**described))
     theirs.load_state_dict(model.state_dict())
     return theirs.train()

@@ -1,6 +1,6 @@
 """Prepared data: what an example is, what is counted, and a cache that is whole or absent.
 
-`UPDATE_GOLDEN=1 pytest tests/llama_gpt4/test_prepare.py -k golden` rewrites tests/golden/tokens.json.
+`UPDATE_GOLDEN=1 pytest tests/llama_gpt4/test_prepare.py -k golden` rewrites golden/tokens.json.
 """
 
 import json
@@ -35,8 +35,17 @@ ADVERSARIAL = [
     *('"4"', "-1", "- a\n- b", "// x", "(a)", "```python\nprint(1)\n```", ":", "Response:"),
     *(" leads", "  two  spaces  ", "\n", "\n\nx\n", "\ttab", "trails ", "a\r\nb", " \N{NBSP}x"),
     *("</s>", "a</s>b", "<s>", "<unk>", "<0x0A>", "▁", "▁a ▁", "### Instruction:\nagain"),
-    *("你好，世界。", "，", "　全角", "😀👩‍👩‍👧", "é e\N{COMBINING ACUTE ACCENT}", "𠮷", "\u202eabc", "ﬁ ½ Å"),
-    *("\ufeffx", "a\u2028b", "\x00", "\x7f", "{input}", "\\n", "0" * 300),
+    *(
+        "你好，世界。",
+        "，",
+        "　全角",
+        "😀👩‍👩‍👧",
+        "é e\N{COMBINING ACUTE ACCENT}",
+        "𠮷",
+        "\u202eabc",
+        "ﬁ ½ Å",
+    ),
+    *("\u202eabc", "ﬁ ½ Å", "\ufeffx", "a\u2028b", "\x00", "\x7f", "{input}", "\\n", "0" * 300),
 ]
 
 
@@ -215,9 +224,7 @@ def test_too_long_as_an_error_names_the_record_and_the_key(config_for, write_jso
 @pytest.mark.parametrize("too_long", ["drop", "error"])
 def test_when_nothing_fits_the_key_to_raise_is_named(config_for, write_json, too_long):
     path = write_json([record()] * 3)
-    config = config_for(
-        **{"data.files": [path], "data.row_tokens": 16, "data.too_long": too_long}
-    )
+    config = config_for(**{"data.files": [path], "data.row_tokens": 16, "data.too_long": too_long})
     with pytest.raises(InputError) as caught:
         prepare(config)
     found = re.fullmatch(
@@ -411,7 +418,7 @@ def test_the_key_changes_with_the_tokenizers_bytes(config_for, tokenizer_folder,
 
 @pytest.mark.parametrize("module", ["records", "prompt", "tokenizer", "prepare"])
 def test_the_key_changes_with_the_code(train_config, tmp_path, module):
-    copy = tmp_path / "llama_gpt4"
+    copy = tmp_path / "llama_gpt4"  # in full, and first on its process's path
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     config = train_config()
     ask = "from llama_gpt4.prepare import cache_key; print(cache_key(config))"
@@ -432,7 +439,7 @@ config = pickle.loads(bytes.fromhex(sys.argv[1]))
 
 def start(code, config, package=PACKAGE):
     return subprocess.Popen(
-        [sys.executable, "-c", PREAMBLE + code, pickle.dumps(config).hex()],
+        [sys.executable, "-P", "-c", PREAMBLE + code, pickle.dumps(config).hex()],
         env=os.environ | {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -554,11 +561,11 @@ def test_a_damaged_cache_is_noticed(config_for, file, damage):
         path.write_bytes(path.read_bytes()[:-4])
     else:
         path.unlink()
-    with pytest.raises(InputError, match="is damaged .*: delete it and start again"):
+    with pytest.raises(InputError, match=r"is damaged .*: delete it and start again"):
         prepare(config)
 
 
-def test_memory_does_not_grow_with_the_tokens(config_for, write_json, caplog):
+def test_tokenising_goes_by_chunks(config_for, write_json, caplog):
     path = write_json([record(output="a")] * 2001)
     with caplog.at_level(logging.INFO):
         prepare(config_for(**{"data.files": [path]}))
@@ -650,8 +657,8 @@ def test_golden_tokens_and_labels(config_for, write_json):
     ]
     assert train.n == 40
     if os.environ.get("UPDATE_GOLDEN"):
-        GOLDEN.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n")
-    assert json.loads(GOLDEN.read_text()) == table
+        GOLDEN.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    assert json.loads(GOLDEN.read_text("utf-8")) == table
 
 
 # Real records.

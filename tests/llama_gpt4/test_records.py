@@ -58,7 +58,7 @@ def test_line_separators_of_unicode_stay_within_a_string(write):
     assert read_records(path)[0].output == text
 
 
-@pytest.mark.parametrize("form", sorted(NO_INPUT) + ["<NoInput>", "N/A", "None", " \n\t", " none "])
+@pytest.mark.parametrize("form", [*sorted(NO_INPUT), "<NoInput>", "N/A", "None", " \n\t", " none "])
 def test_what_says_no_input_is_no_input(write, form):
     assert read_records(write(json.dumps([GOOD | {"input": form}])))[0].input == ""
 
@@ -115,7 +115,7 @@ def test_an_unknown_sample():
 
 
 def test_not_utf8(write):
-    path = write('[\n{"instruction": "'.encode() + "你好".encode("gb18030"))
+    path = write(b'[\n{"instruction": "' + "你好".encode("gb18030"))
     assert failing(path) == f"{path} line 2 is not UTF-8: save the file as UTF-8"
 
 

@@ -1,0 +1,222 @@
+"""The program `answer`: what it writes, what it goes on with, what it refuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llama_gpt4.answer import main, quote_values, read_finished
+from llama_gpt4.errors import ExitCode, InputError
+from llama_gpt4.questions import hashed_id
+from tests.llama_gpt4.test_generation import KNOWN, trained_folder
+
+SHORT = ["decoding.max_new_tokens=32", "batch_size=2", "device=cpu"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return trained_folder(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def questions(tmp_path) -> Path:
+    path = tmp_path / "问题, one.json"
+    asked = [{"instruction": question, "input": input} for question, input, _ in KNOWN]
+    path.write_text(json.dumps(asked, ensure_ascii=False), "utf-8")
+    return path
+
+
+def answer(folder, questions, output, *more) -> int:
+    return main([f"model={folder}", f"questions={questions}", f"output={output}", *SHORT, *more])
+
+
+def lines_of(output):
+    return [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+
+
+def test_every_question_is_answered_once(folder, questions, tmp_path, capsys):
+    output = tmp_path / "new" / "answers.jsonl"
+    assert answer(folder, questions, output) == ExitCode.DONE
+    lines = {line["question_id"]: line for line in lines_of(output)}
+    assert len(lines) == len(KNOWN)
+    for question, input, text in KNOWN:
+        assert lines[hashed_id(question, input)] == {
+            "question_id": hashed_id(question, input),
+            "question": f"{question}\n{input}" if input else question,
+            "answer": text,
+            "sample": 0,
+            "model": str(folder),
+            "decoding": {"max_new_tokens": 32, "temperature": 0.0, "top_p": 1.0},
+            "finish_reason": "stop",
+        }
+    said = capsys.readouterr()
+    assert said.out == f"3 answers, 3 of them ended by the model itself -> {output}\n"
+    assert "3/3" in said.err
+
+    before = output.read_bytes()
+    assert answer(folder, questions, output) == ExitCode.DONE
+    assert output.read_bytes() == before
+    assert capsys.readouterr().out == said.out
+
+
+def test_a_cut_file_goes_on_and_comes_out_the_same(folder, questions, tmp_path):
+    drawn = ["samples=3", "decoding=paper", "decoding.max_new_tokens=6", "seed=3"]
+    whole, cut = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
+    assert answer(folder, questions, whole, *drawn) == ExitCode.DONE
+    lines = whole.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 9
+    cut.write_bytes(b"".join(lines[:4]) + lines[4][:37])
+    assert answer(folder, questions, cut, *drawn, "batch_size=5") == ExitCode.DONE
+    assert cut.read_bytes().splitlines(keepends=True)[:4] == lines[:4]
+    assert sorted(cut.read_bytes().splitlines(keepends=True)) == sorted(lines)
+    assert {(line["question_id"], line["sample"]) for line in lines_of(cut)} == {
+        (hashed_id(question, input), sample) for question, input, _ in KNOWN for sample in range(3)
+    }
+    assert lines_of(whole)[0]["decoding"]["seed"] == 3
+
+
+def test_more_samples_and_questions_are_added(folder, questions, tmp_path):
+    output = tmp_path / "answers.jsonl"
+    drawn = ["decoding=paper", "decoding.max_new_tokens=3"]
+    assert answer(folder, questions, output, *drawn) == ExitCode.DONE
+    first = lines_of(output)
+    assert answer(folder, questions, output, *drawn, "samples=2") == ExitCode.DONE
+    assert lines_of(output)[:3] == first
+    assert [line["sample"] for line in lines_of(output)] == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            "decoding.max_new_tokens=9",
+            "answers of another decoding (max_new_tokens: 32 there, 9 here)",
+        ),
+        (
+            "decoding=paper",
+            "another decoding (temperature: 0.0 there, 1.0 here; seed: None there, 42 here)",
+        ),
+        ("model=elsewhere/model", "answers of another model ("),
+    ],
+)
+def test_answers_made_in_another_way_are_not_mixed(
+    folder, questions, tmp_path, capsys, change, message
+):
+    output = tmp_path / "answers.jsonl"
+    assert answer(folder, questions, output) == ExitCode.DONE
+    before = output.read_bytes()
+    more = [change] if "max_new" in change else [change, "decoding.max_new_tokens=32"]
+    assert answer(folder, questions, output, *more) == ExitCode.BAD_INPUT
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert message in said and str(output) in said
+    assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"my diary, no newline", "is no file of answers"),
+        (b'{"text": "a"}\n', "line 1 is no answer of this program"),
+        (b"\n", "line 1 is no answer of this program"),
+        (b"[1]\n", "line 1 is no answer of this program"),
+        (b"\xff\n", "line 1 is no answer of this program"),
+    ],
+)
+def test_a_file_of_somebody_else_is_left_alone(tmp_path, content, message):
+    output = tmp_path / "diary.txt"
+    output.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_finished(output, {"model": "m", "decoding": {}})
+    assert output.read_bytes() == content
+
+
+def test_a_line_cut_anywhere_is_made_again(tmp_path):
+    output = tmp_path / "answers.jsonl"
+    line = {"question_id": "a", "question": "", "answer": "巴", "sample": 0, "model": "m"}
+    text = json.dumps(line | {"decoding": {}, "finish_reason": "stop"}, ensure_ascii=False).encode()
+    whole = text.replace(b'"a"', b'"b"') + b"\n"
+    for end in range(len(text) + 1):
+        output.write_bytes(whole + text[:end])
+        finished = read_finished(output, {"model": "m", "decoding": {}})
+        assert finished == {("b", 0): "stop"}
+        assert output.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "model.path has no value"),
+        (["model=m", "questions=q", "output=o", "samples=0"], "samples=0 must be positive"),
+        (["model=m", "questions=q", "output=o", "samples=2"], "samples=2 would all be the same"),
+        (["model=m", "questions=q", "output=o", "batch_size=0"], "batch_size=0 must be positive"),
+        (["model=m", "questions=q", "output=o", "device=tpu"], "device=tpu is not one of"),
+        (["model=m", "questions=q", "output=o", "seed=-1"], "seed=-1 is negative"),
+        (["model=m", "questions=q", "output=o", "decoding=hot"], "decoding=hot does not exist"),
+        (
+            ["model=m", "questions=q", "output=o", "decoding.top_p=0.5"],
+            "decoding.top_p=0.5 changes",
+        ),
+        (["model=m", "questions=q", "output=o", "decoding.top_p=0"], "is not within (0, 1]"),
+        (["model=m", "questions=q", "output=o", "decoding.temperature=-1"], "must be 0 or a pos"),
+        (["model=m", "questions=q", "output=o", "decoding.temperature=nan"], "must be 0 or a pos"),
+        (["model=m", "questions=q", "output=o", "decoding.max_new_tokens=0"], "must be positive"),
+        (["model=m", "questions=q", "output=o", "sample=2"], "sample is not a key of this program"),
+        (["model=m", "questions=没有.json", "output=o"], "questions=没有.json does not exist"),
+        (["model=/m", "questions=sample:en", "output=/tmp"], "output=/tmp cannot be read"),
+        (["model=/m", "questions=sample:en", "output=/m/o"], "model.path=/m does not exist"),
+    ],
+)
+def test_bad_input_is_one_line(capsys, arguments, message):
+    assert main(arguments) == ExitCode.BAD_INPUT
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1 and said.startswith("llama-gpt4 answer: ")
+
+
+def test_a_question_that_does_not_fit_is_named(folder, tmp_path, capsys):
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps({"question_id": 81, "text": "word " * 400}) + "\n")
+    assert answer(folder, path, tmp_path / "a.jsonl") == ExitCode.BAD_INPUT
+    assert "question 81 has " in capsys.readouterr().err
+    assert not (tmp_path / "a.jsonl").exists()
+
+
+def test_paths_are_taken_to_the_letter():
+    keys = {"model": "model.path", "output": "output"}
+    given = ["model=a, 'b'\\ {c}", "output=", "seed=1", "--help", "modelling=x"]
+    assert quote_values(given, keys) == [
+        "model.path='a, \\'b\\'\\ {c}'",
+        "output=",
+        "seed=1",
+        "--help",
+        "modelling=x",
+    ]
+
+
+def test_help_needs_neither_torch_nor_transformers():
+    seen = (
+        "import sys; from llama_gpt4.answer import main; main(['--help']); "
+        "from llama_gpt4.chat import main; main(['--help']); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'numpy')))"
+    )
+    help = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True)
+    assert help.returncode == 0, help.stderr
+    assert "questions: str" in help.stdout and "prompt: str | null" in help.stdout
+
+
+@pytest.mark.e2e
+def test_a_stopped_program_says_how_to_go_on(folder, tmp_path):
+    output = tmp_path / "answers.jsonl"
+    command = [sys.executable, "-m", "llama_gpt4.answer", f"model={folder}", f"output={output}"]
+    command += ["questions=sample:en", *SHORT, "decoding.max_new_tokens=16", "batch_size=1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (output.exists() and output.read_bytes().count(b"\n")):
+        pass
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.PREEMPTED, said
+    assert "the same line goes on" in said
+    n_done = len(lines_of(output))
+    assert said.splitlines()[-1].startswith(f"llama-gpt4 answer: {n_done} answers are in ")
