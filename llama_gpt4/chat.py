@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: Sequence[str], texts: dict[str, str], report: ExitReport) -> None:
-    config = replace(compose(ChatConfig, "chat", arguments), **texts)
+    config = compose(ChatConfig, "chat", arguments)
+    config = replace(config, prompt=texts.get("prompt"), input=texts.get("input"))
     folder = local_snapshot(config.model.path)
     from llama_gpt4.generation import Generator
 
@@ -118,6 +119,8 @@ def converse(chat: Chat) -> None:
             line = input("> " if is_terminal else "").strip()
         except EOFError:
             return
+        except UnicodeDecodeError:
+            raise InputError("the standard input is not UTF-8") from None
         if line == "/quit":
             return
         if line == "/new":

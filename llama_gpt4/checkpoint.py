@@ -43,7 +43,10 @@ class RunState:
 def save(
     engine: Any, state: RunState, architecture: dict[str, Any], folder: Path, ranks: Ranks
 ) -> None:
-    """Write `folder` as a whole or not at all. `architecture` is the model's config.json."""
+    """Write `folder`, which must not exist yet, as a whole or not at all.
+
+    `architecture` is the model's config.json.
+    """
     partial = folder.with_name(folder.name + ".partial")
     if ranks.rank == 0:
         shutil.rmtree(partial, ignore_errors=True)
@@ -76,8 +79,6 @@ def _publish(
     manifest = {"state": asdict(state), "architecture": architecture, "files": files}
     _write_json(partial / "manifest.json", manifest)
     _sync_folder(partial)
-    if folder.exists():
-        shutil.rmtree(folder)
     partial.rename(folder)
     _sync_folder(folder.parent)
 
@@ -146,7 +147,7 @@ def restore(engine: Any, checkpoint: Checkpoint) -> None:
     for fragment in zero_state.fragments(engine):
         for kind, values in {"master": fragment.master, **fragment.moments}.items():
             checkpoint.fill(fragment.name, fragment.start, values, kind)
-    if not any(hasattr(p, "ds_id") or hasattr(p, "_hp_mapping") for p in engine.module.parameters()):
+    if zero_state.is_replicated(engine):
         _copy_replicas(engine)
 
 

@@ -25,7 +25,7 @@ class ModelConfig:
     """Which LLaMA. With `path`, sizes left null come from its config.json and others must agree."""
 
     path: str | None
-    """Weights to start from: a folder in Hugging Face format or a hub name; null starts at random."""
+    """Weights to start from: a folder in Hugging Face format, or a hub name; null: random ones."""
     n_layers: int | None
     hidden_size: int | None
     """D: width of the residual stream."""
@@ -44,7 +44,7 @@ class ModelConfig:
     kernels: str
     """`reference` (PyTorch, any device): the operators, chosen once when the model is built."""
     recompute: str
-    """`none` keeps every activation; `full` keeps one tensor a layer and computes the rest again."""
+    """`none` keeps every activation; `full` one tensor a layer, and computes the rest again."""
 
     def __post_init__(self) -> None:
         require_one_of("model.kernels", self.kernels, ("reference",))
@@ -88,7 +88,7 @@ class TokenizerConfig:
     """Where the tokenizer comes from: `path`, else `model.path`, else trained on the data."""
 
     path: str | None
-    """A folder or file with tokenizer.model or tokenizer.json; null: the one beside `model.path`."""
+    """A tokenizer.model or tokenizer.json, or its folder; null: the one beside `model.path`."""
     vocab_size: int
     """Pieces of the tokenizer that is trained on the data when there is no path at all."""
 
@@ -332,7 +332,8 @@ class TrainConfig:
             self._check_examples_per_step()
         require(
             self.zero.stage > 0 or self.precision.dtype == "float32",
-            "zero.stage=0 with precision.dtype=bfloat16 would keep no float32 weights: use zero.stage=1",
+            "zero.stage=0 with precision.dtype=bfloat16 would keep no float32 weights: use "
+            "zero=stage1",
         )
         longest = self.model.max_positions
         if longest is not None:

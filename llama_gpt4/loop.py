@@ -21,7 +21,7 @@ from llama_gpt4.errors import InputError, Preempted
 from llama_gpt4.metrics import Metrics, peak_flops, peak_memory_bytes
 from llama_gpt4.program import StopRequest
 from llama_gpt4.ranks import Ranks, sum_over_ranks
-from llama_gpt4.schedule import learning_rate, warmup_steps
+from llama_gpt4.schedule import Plan, learning_rate
 
 log = logging.getLogger(__name__)
 
@@ -50,27 +50,6 @@ class Task:
     """FLOPs of a step's forward and backward passes over all ranks."""
     evaluation: Callable[[], Iterator[Any]] | None
     """Batches of the validation data; None without any."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The run in steps."""
-
-    total_steps: int
-    """Length of the learning-rate schedule."""
-    warmup_steps: int
-    stop_step: int
-    """Where training ends, by `train.steps` or with the schedule."""
-
-
-def plan_steps(config: TrainConfig, steps_per_epoch: int) -> Plan:
-    """How many steps the run and its schedule take."""
-    total = config.schedule.steps or math.ceil(config.train.epochs * steps_per_epoch)
-    return Plan(
-        total_steps=total,
-        warmup_steps=warmup_steps(config.schedule.warmup_frac, total),
-        stop_step=config.train.steps or total,
-    )
 
 
 def fit(

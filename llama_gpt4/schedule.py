@@ -1,7 +1,10 @@
-"""The learning rate of every step, in closed form. Nothing else in the project sets it."""
+"""How long a run is, and the learning rate of every step in closed form; nothing else sets it."""
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
+
+from llama_gpt4.config import TrainConfig
 
 
 def warmup_steps(frac: float, total: int) -> int:
@@ -42,3 +45,24 @@ def learning_rate(
         return peak * (1 - progress)
     assert kind == "constant", kind
     return peak
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The run in steps."""
+
+    total_steps: int
+    """Length of the learning-rate schedule."""
+    warmup_steps: int
+    stop_step: int
+    """Where training ends, by `train.steps` or with the schedule."""
+
+
+def plan_steps(config: TrainConfig, steps_per_epoch: int) -> Plan:
+    """How many steps the run and its schedule take."""
+    total = config.schedule.steps or math.ceil(config.train.epochs * steps_per_epoch)
+    return Plan(
+        total_steps=total,
+        warmup_steps=warmup_steps(config.schedule.warmup_frac, total),
+        stop_step=config.train.steps or total,
+    )

@@ -9,7 +9,6 @@ name; the one that is saved does.
 import hashlib
 import json
 import logging
-import os
 import re
 from collections.abc import Iterable, Sequence
 from io import BytesIO
@@ -24,43 +23,34 @@ from llama_gpt4.errors import InputError
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
-Ids = list[int]
-MARK = "\u2581"
-"""How SentencePiece writes a space inside a piece."""
+MARK = "\u2581"  # how SentencePiece writes a space inside a piece
 BYTE_PIECES = [f"<0x{byte:02X}>" for byte in range(256)]
-CHARACTER_COVERAGE = 0.9995
-"""Share of a text's characters that get a piece; rarer ones, mostly Chinese, are left to bytes."""
+NO_PREFIX: Json = {"prepend_scheme": "never", "add_prefix_space": False}
 INSTEAD = "put a tokenizer.json in its place, or use LLaMA's own"
 
 
 class Tokenizer:
     """Encodes prompts and answers apart, so that no token lies across the border of the two."""
 
-    bos_id: int
-    eos_id: int
-    unk_id: int | None
-    vocab_size: int
-    """Rows of embeddings that the ids need; added tokens count."""
-
     def __init__(self, full: Backend, special: dict[str, str], file: Path) -> None:
         """`special` names the bos, eos, unk and pad token of `full`, which was read from `file`."""
         ids = full.get_vocab(with_added_tokens=True)
-        if special["bos"] == special["eos"] or not {special["bos"], special["eos"]} <= ids.keys():
+        bos, eos, unk = special["bos"], special["eos"], special["unk"]
+        if bos == eos or not {bos, eos} <= ids.keys():
             raise InputError(
-                f"{file}: BOS {special['bos']!r} and EOS {special['eos']!r} must be two different "
-                "tokens of it: name them as bos_token and eos_token in tokenizer_config.json"
+                f"{file}: BOS {bos!r} and EOS {eos!r} must be two different tokens of it: name "
+                "them as bos_token and eos_token in tokenizer_config.json beside it"
             )
-        bos, unk = special["bos"], special["unk"]
-        self.bos_id, self.eos_id, self.unk_id = ids[bos], ids[special["eos"]], ids.get(unk)
-        self.vocab_size = max(ids.values()) + 1
+        self.bos_id, self.eos_id, self.unk_id = ids[bos], ids[eos], ids.get(unk)
+        self.vocab_size = max(ids.values()) + 1  # rows of embeddings: added tokens count
+        self._full = full
         self._special = {role: name for role, name in special.items() if name in ids}
         self._model_file = None if file.suffix == ".json" else file.read_bytes()
 
-        full.add_special_tokens([special[r] for r in ("bos", "eos", "unk") if special[r] in ids])
+        full.add_special_tokens([name for name in (bos, eos, unk) if name in ids])
         full.post_processor = processors.TemplateProcessing(
             single=[bos, "$A"], pair=[bos, "$A", bos, "$B"], special_tokens=[(bos, self.bos_id)]
         )
-        self._full = full
         added = full.get_added_tokens_decoder()
         self._hidden_ids = {id for id, token in added.items() if token.special}
         hidden = {added[id].content for id in self._hidden_ids}
@@ -76,8 +66,9 @@ class Tokenizer:
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":
         """The tokenizer of a folder or file; a folder's tokenizer.model comes before its JSON."""
-        places = (path, path / "tokenizer.model", path / "tokenizer.json")
-        files = [file for file in places if file.is_file()]
+        files = [
+            f for f in (path, path / "tokenizer.model", path / "tokenizer.json") if f.is_file()
+        ]
         if not files:
             raise InputError(
                 f"{path} is no tokenizer, nor a folder with tokenizer.model or tokenizer.json: set "
@@ -92,11 +83,11 @@ class Tokenizer:
                 log.info("%s; tokenizer.json beside it is used", error)  # LLaMA-3: it is tiktoken's
         return cls(*_from_json(files[-1]), files[-1])
 
-    def encode_prompts(self, texts: Sequence[str]) -> list[Ids]:
+    def encode_prompts(self, texts: Sequence[str]) -> list[list[int]]:
         """For each text BOS and its ids."""
         return [[self.bos_id, *ids] for ids in _encode(self._start, texts)]
 
-    def encode_answers(self, texts: Sequence[str]) -> list[Ids]:
+    def encode_answers(self, texts: Sequence[str]) -> list[list[int]]:
         """For each text its ids where it continues another text, and EOS.
 
         U+2581 itself is spelled in bytes: its piece means a space and would come back as one.
@@ -111,7 +102,7 @@ class Tokenizer:
             answers.append([*ids, self.eos_id])
         return answers
 
-    def encode(self, text: str) -> Ids:
+    def encode(self, text: str) -> list[int]:
         """The ids of a text without BOS and EOS: those of SentencePiece, if it is SentencePiece."""
         return _encode(self._start, [text])[0]
 
@@ -132,8 +123,7 @@ class Tokenizer:
         The class is PreTrainedTokenizerFast, which takes tokenizer.json as it is. LlamaTokenizer of
         `transformers` 5 builds another one from the same vocabulary: spaces get other ids.
         """
-        bos, eos = self._special["bos"], self._special["eos"]
-        unk, pad = self._special.get("unk"), self._special.get("pad")
+        bos, eos, unk, pad = (self._special.get(role) for role in ("bos", "eos", "unk", "pad"))
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "bos_token": bos,
@@ -173,7 +163,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, model_path: Path) -> 
             model_type="bpe",
             vocab_size=max(vocab_size, 1),  # the size it asks for below is then the real one
             hard_vocab_limit=False,
-            character_coverage=CHARACTER_COVERAGE,
+            character_coverage=0.9995,  # bytes spell the rest, rare Chinese characters mostly
             byte_fallback=True,
             split_digits=True,
             allow_whitespace_only_pieces=True,
@@ -193,7 +183,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, model_path: Path) -> 
         ) from None
     partial = model_path.with_name(f"{model_path.name}.partial")
     partial.write_bytes(model.getvalue())
-    os.replace(partial, model_path)
+    partial.replace(model_path)
 
 
 def _from_sentencepiece(file: Path) -> tuple[Backend, dict[str, str]]:
@@ -201,14 +191,11 @@ def _from_sentencepiece(file: Path) -> tuple[Backend, dict[str, str]]:
     from sentencepiece import SentencePieceProcessor
     from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
-    data = file.read_bytes()
     try:
-        SentencePieceProcessor(model_proto=data)  # it knows a broken file better than protobuf does
+        data = SentencePieceProcessor(model_proto=file.read_bytes()).serialized_model_proto()
     except RuntimeError:
-        data = b""
+        raise InputError(f"{file} is not a SentencePiece model: {INSTEAD}") from None
     model = ModelProto.FromString(data)
-    if not model.pieces:
-        raise InputError(f"{file} is not a SentencePiece model: {INSTEAD}")
     Kind, training, normalization = model.SentencePiece, model.trainer_spec, model.normalizer_spec
     normal = {piece.piece: piece.score for piece in model.pieces if piece.type == Kind.NORMAL}
     # Where different pieces share a score, position decides, which the backend's ranks do not know.
@@ -225,32 +212,29 @@ def _from_sentencepiece(file: Path) -> tuple[Backend, dict[str, str]]:
         or not normalization.escape_whitespaces
         or training.treat_whitespace_as_suffix,
     }
-    for fault, is_there in faults.items():
-        if is_there:
-            raise InputError(f"{file} {fault}, so its ids cannot be given exactly: {INSTEAD}")
+    if found := [fault for fault, is_there in faults.items() if is_there]:
+        raise InputError(f"{file} {found[0]}, so its ids cannot be given exactly: {INSTEAD}")
 
     vocab = {piece.piece: i for i, piece in enumerate(model.pieces)}
-    unk = next(piece.piece for piece in model.pieces if piece.type == Kind.UNKNOWN)
-    full = Backend(
-        models.BPE(vocab, _merges(normal), unk_token=unk, fuse_unk=True, byte_fallback=True)
-    )
-    spaces = [normalizers.Prepend(MARK), normalizers.Replace(" ", MARK)]
+    unk = training.unk_piece
+    bpe = models.BPE(vocab, _merges(normal), unk_token=unk, fuse_unk=True, byte_fallback=True)
+    full = Backend(bpe)
+    spaces: list[normalizers.Normalizer] = [normalizers.Replace(" ", MARK)]
     back = [decoders.Replace(MARK, " "), decoders.ByteFallback(), decoders.Fuse()]
     if normalization.add_dummy_prefix:
+        spaces.insert(0, normalizers.Prepend(MARK))
         back.append(decoders.Strip(" ", 1, 0))
-    else:
-        del spaces[0]
     full.normalizer, full.decoder = normalizers.Sequence(spaces), decoders.Sequence(back)
     special = (Kind.UNKNOWN, Kind.CONTROL)
     full.add_special_tokens([piece.piece for piece in model.pieces if piece.type in special])
     beside = _read_json(file.with_name("tokenizer.json")).get("added_tokens", [])
     added = {token["content"]: token["id"] for token in beside}
     added |= _read_json(file.with_name("added_tokens.json"))
-    for name, id in sorted(added.items(), key=lambda item: item[1]):
-        if id >= len(vocab):  # such as [PAD], which Alpaca's recipe added
+    for name in sorted(added, key=lambda name: int(added[name])):
+        if added[name] >= len(vocab):  # such as [PAD], which Alpaca's recipe added
             full.add_special_tokens([name])
-            if full.token_to_id(name) != id:
-                raise InputError(f"{file} and {name!r} with id {id} beside it leave ids unused")
+        if full.token_to_id(name) != added[name]:
+            raise InputError(f"{file} and the files beside it differ on {name!r}: {INSTEAD}")
     return full, {"bos": training.bos_piece, "eos": training.eos_piece, "unk": unk}
 
 
@@ -284,7 +268,7 @@ def _from_json(file: Path) -> tuple[Backend, dict[str, str]]:
     return full, special
 
 
-def _encode(backend: Backend, texts: Sequence[str]) -> list[Ids]:
+def _encode(backend: Backend, texts: Sequence[str]) -> list[list[int]]:
     return [e.ids for e in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
@@ -306,16 +290,13 @@ def _without_special_tokens(spec: Json, hidden: set[str]) -> Json:
     return spec | {
         "added_tokens": [token for token in spec["added_tokens"] if token["content"] not in hidden],
         "post_processor": None,
-        "model": model | {"vocab": vocab, "merges": merges, "unk_token": unk},
+        "model": model | {"vocab": vocab, "merges": merges, "unk_token": unk, "dropout": None},
     }
 
 
 def _without_dummy_prefix(part: Json) -> Json | None:
     """A JSON object of a tokenizer; None, or changed, if it adds or strips a text's first space."""
-    kind = part.get("type")
-    if kind == "Sequence":
-        return {k: v if k == "type" else [p for p in v if p] for k, v in part.items()}
-    if kind in ("Prepend", "Strip"):
+    if part.get("type") in ("Prepend", "Strip"):
         return None
-    changed = {"Metaspace": {"prepend_scheme": "never"}, "ByteLevel": {"add_prefix_space": False}}
-    return part | changed.get(kind, {})
+    part = part | {key: NO_PREFIX[key] for key in NO_PREFIX.keys() & part.keys()}
+    return {k: [p for p in v if p] if isinstance(v, list) else v for k, v in part.items()}

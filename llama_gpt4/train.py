@@ -11,19 +11,21 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llama_gpt4.compose import compose_training, config_hash, freeze, load_resolved
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import InputError
-from llama_gpt4.prepare import Prepared, prepare
+from llama_gpt4.prepare import Examples, Prepared, prepare
 from llama_gpt4.program import ExitReport, StopRequest, run_program
+from llama_gpt4.schedule import Plan, plan_steps
 
 if TYPE_CHECKING:  # they import torch, which has to wait until the configuration is known good
     from llama_gpt4.architecture import LlamaConfig
-    from llama_gpt4.loop import Plan, Task
+    from llama_gpt4.loop import Task
     from llama_gpt4.ranks import Ranks
 
 log = logging.getLogger("llama_gpt4.train")
@@ -54,7 +56,7 @@ def train(config: TrainConfig, prepared: Prepared, stop: StopRequest) -> None:
     from llama_gpt4 import checkpoint
     from llama_gpt4.engine import build_engine
     from llama_gpt4.export import export
-    from llama_gpt4.loop import fit, plan_steps
+    from llama_gpt4.loop import fit
     from llama_gpt4.ranks import join, leave
 
     run_dir = Path(config.run_dir)
@@ -119,7 +121,11 @@ def fine_tuning(
             batch.weights.to(ranks.device, non_blocking=True),
         )
 
-    validation = prepared.validation
+    def evaluation(held_out: Examples) -> Iterator[Batch]:
+        return evaluation_batches(
+            held_out, config.data.row_tokens, rows, ranks.rank, ranks.world_size
+        )
+
     return Task(
         batches=batches,
         loss_of=loss_of,
@@ -130,12 +136,7 @@ def fine_tuning(
             batches.squared_lengths(step),
             batches.target_tokens(step),
         ),
-        evaluation=validation
-        and (
-            lambda: evaluation_batches(
-                validation, config.data.row_tokens, rows, ranks.rank, ranks.world_size
-            )
-        ),
+        evaluation=partial(evaluation, prepared.validation) if prepared.validation else None,
     )
 
 
@@ -187,9 +188,7 @@ def _require_shared(config: TrainConfig, ranks: "Ranks") -> None:
         mark.unlink()
     if blind:
         hint = f"; {ranks.host} does not see it" if not sees else ""
-        raise InputError(
-            f"run_dir={config.run_dir} must be on storage that all hosts share{hint}"
-        )
+        raise InputError(f"run_dir={config.run_dir} must be on storage that all hosts share{hint}")
 
 
 def _appears(path: Path, seconds: float) -> bool:
@@ -275,7 +274,7 @@ def _start_line(
     prepared: Prepared,
     architecture: "LlamaConfig",
     task: "Task",
-    plan: "Plan",
+    plan: Plan,
     ranks: "Ranks",
     start: int,
 ) -> str:
@@ -294,7 +293,8 @@ def _start_line(
     )
     resumed = f", resuming after step {start}" if start else ""
     return (
-        f"{config.name}: {parameters:,} parameters, vocabulary {architecture.vocab_size:,}; {size}; "
+        f"{config.name}: {parameters:,} parameters, vocabulary {architecture.vocab_size:,}; "
+        f"{size}; "
         f"{plan.stop_step} steps of a schedule of {plan.total_steps} "
         f"({task.batches.steps_per_epoch} an epoch), warm-up {plan.warmup_steps}; "
         f"{config.precision.dtype}, {ranks.world_size} x {ranks.device.type}, "

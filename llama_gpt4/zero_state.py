@@ -3,7 +3,7 @@ stage: the one file that knows DeepSpeed's insides.
 
 DeepSpeed 0.19: stage 3 cuts every parameter into `world_size` equal ranges and lays a rank's ranges
 end to end in flat float32 buffers (`grad_position`); stages 1 and 2 and the bfloat16 optimizer lay
-whole parameters end to end and cut that (`_hp_mapping`); stage 0 in float32 keeps torch's optimizer.
+whole parameters end to end and cut that (`_hp_mapping`); stage 0 keeps torch's own optimizer.
 """
 
 from collections.abc import Iterator
@@ -59,9 +59,15 @@ def create_moments(engine: Any, step: int) -> None:
         }
 
 
+def is_replicated(engine: Any) -> bool:
+    """Whether every rank holds everything, as under stage 0."""
+    return isinstance(engine.optimizer, torch.optim.Optimizer)
+
+
 def local_slices(model: torch.nn.Module) -> Iterator[tuple[str, int, Tensor]]:
     """`(name, start, values (n,))` of the weights in training precision that this process stores:
     its own range of each parameter under `zero.Init`, else the whole of it."""
+    param: Any  # DeepSpeed hangs its own attributes on it
     for name, param in model.named_parameters():
         if hasattr(param, "ds_tensor"):
             start = dist.get_rank() * param.partition_numel()
@@ -72,7 +78,7 @@ def local_slices(model: torch.nn.Module) -> Iterator[tuple[str, int, Tensor]]:
             yield name, 0, param.data.view(-1)
 
 
-def _locate(engine: Any, param: torch.nn.Parameter) -> tuple[Tensor, int, int, int] | None:
+def _locate(engine: Any, param: Any) -> tuple[Tensor, int, int, int] | None:
     """(flat tensor, offset in it, start in the parameter, length), or None if nothing is here."""
     optimizer = engine.optimizer
     if hasattr(param, "ds_id"):

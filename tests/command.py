@@ -29,9 +29,7 @@ def llama_gpt4(*arguments: str, timeout: float = 300) -> subprocess.CompletedPro
 
 
 def run(command: list[str], timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout
-    )
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout)
 
 
 def train(run_dir: Path, *overrides: str, processes: int = 2) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`llama-gpt4 <verb>`: a table from verb to the module that does it, imported only when asked for."""
+"""`llama-gpt4 <verb>`: a table from verb to the module that does it, imported when asked for."""
 
 import importlib
 import sys
@@ -30,7 +30,7 @@ def _help() -> str:
     return (
         "usage: llama-gpt4 <verb> [key=value …]\n\n"
         f"{verbs}\n\n"
-        "Keys are Hydra overrides: experiment=alpaca_7b optim.lr=1e-5 'data.files=[a.json,b.json]'.\n"
+        "Keys are Hydra overrides: experiment=alpaca_7b optim.lr=1e-5 'data.files=[a.json]'.\n"
         "`llama-gpt4 <verb> --help` lists the keys of a verb, `--cfg` prints what they come to."
     )
 

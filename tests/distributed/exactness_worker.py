@@ -1,4 +1,4 @@
-"""Run by torchrun: loss and whole gradients of single steps, and a short training, by ZeRO stage."""
+"""Run by torchrun: loss and whole gradients of single steps by ZeRO stage, and 20 steps."""
 
 import sys
 from pathlib import Path
@@ -8,12 +8,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from deepspeed.utils import safe_get_full_grad
-from tiny import VOCAB_SIZE, tiny_batches, tiny_config
+from tiny import RESUMED, VOCAB_SIZE, tiny_batches, tiny_config
 
+from llama_gpt4 import checkpoint
 from llama_gpt4 import engine as engines
+from llama_gpt4.architecture import from_sizes
 from llama_gpt4.ranks import Ranks, join, leave
 from llama_gpt4.schedule import learning_rate
-from llama_gpt4.architecture import from_sizes
 from llama_gpt4.weights import RandomWeights
 
 
@@ -73,7 +74,36 @@ def main(out: Path) -> None:
                     )
         if stage == 3:
             train(config, ranks, out)
+    resume(ranks, out)
     leave()
+
+
+def resume(ranks: Ranks, out: Path) -> None:
+    """Four steps in one go, and with a save, a new engine and a restore in the middle."""
+    for stage, dtype in RESUMED:
+        config = tiny_config(f"zero=stage{stage}", f"precision.dtype={dtype}")
+        architecture = from_sizes(config.model, VOCAB_SIZE)
+        batches = tiny_batches(config, "global_tokens", 2, ranks.rank, ranks.world_size)
+
+        def steps(engine: Any, first: int, batches: Any = batches) -> list[tuple[float, float]]:
+            engines.set_learning_rate(engine, 1e-3)
+            return [
+                (backward(engine, batches, step, ranks), engines.step(engine))
+                for step in (first, first + 1)
+            ]
+
+        engine = engines.build_engine(config, architecture, RandomWeights(architecture, 0), ranks)
+        steps(engine, 0)
+        folder = out / f"checkpoint-{stage}-{dtype}"
+        state = checkpoint.RunState(2, "", "")
+        checkpoint.save(engine, state, {}, folder, ranks)
+        straight = steps(engine, 2)
+        saved = checkpoint.Checkpoint(folder)
+        engine = engines.build_engine(config, architecture, saved, ranks)
+        checkpoint.restore(engine, saved)
+        resumed = steps(engine, 2)
+        if ranks.rank == 0:
+            np.savez(out / f"resumed-{stage}-{dtype}.npz", straight=straight, resumed=resumed)
 
 
 def train(config: Any, ranks: Ranks, out: Path) -> None:

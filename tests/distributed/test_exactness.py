@@ -12,12 +12,12 @@ import pytest
 import torch
 from llama_gpt4_kernels.reference import REFERENCE
 
+from llama_gpt4.architecture import from_sizes
 from llama_gpt4.model import Llama
 from llama_gpt4.schedule import learning_rate
-from llama_gpt4.architecture import from_sizes
 from llama_gpt4.weights import RandomWeights
 
-from .tiny import VOCAB_SIZE, tiny_batches, tiny_config
+from .tiny import RESUMED, VOCAB_SIZE, tiny_batches, tiny_config
 
 pytestmark = pytest.mark.distributed
 
@@ -129,6 +129,14 @@ def test_zero3_follows_a_plain_pytorch_loop(results: dict[int, Path]) -> None:
     assert plain[-1, 0] < plain[0, 0]
 
 
+@pytest.mark.parametrize("stage, dtype", RESUMED)
+def test_every_stage_resumes_bit_for_bit(results: dict[int, Path], stage: int, dtype: str) -> None:
+    for world in WORLDS:
+        found = np.load(results[world] / f"resumed-{stage}-{dtype}.npz")
+        assert np.isfinite(found["straight"]).all()
+        assert np.array_equal(found["straight"], found["resumed"]), world
+
+
 def test_the_loss_curve_is_the_golden_one(results: dict[int, Path]) -> None:
     curve = np.load(results[2] / "curve.npz")["curve"][:, 0].tolist()
     if os.environ.get("UPDATE_GOLDEN"):
@@ -136,5 +144,3 @@ def test_the_loss_curve_is_the_golden_one(results: dict[int, Path]) -> None:
     golden = json.loads(GOLDEN_CURVE.read_text())
     # Another CPU may add in another order; the mathematics shows far above this.
     assert np.abs(np.array(curve) - np.array(golden)).max() < 1e-4
-
-

@@ -32,7 +32,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same run, ended after 6 steps on 2 processes, with an older checkpoint beside the last."""
+    """The same run, ended after 6 steps on 2 processes; two checkpoints are there."""
     run_dir = tmp_path_factory.mktemp("stopped") / "run"
     train(run_dir, "train.steps=6", SAVE, "train.keep_checkpoints=2")
     return run_dir
@@ -114,9 +114,7 @@ def test_a_finished_run_started_again_only_says_so(stopped: Path, tmp_path: Path
 
 
 def test_other_data_under_the_same_configuration_are_refused(tmp_path: Path) -> None:
-    records = [
-        {"instruction": f"Say {n}.", "input": "", "output": str(n)} for n in range(40)
-    ]
+    records = [{"instruction": f"Say {n}.", "input": "", "output": str(n)} for n in range(40)]
     file = tmp_path / "records.json"
     file.write_text(json.dumps(records))
     train(tmp_path / "run", f"data.files=[{file}]", "train.steps=1", processes=1)

@@ -12,6 +12,15 @@ from llama_gpt4.config import TrainConfig
 VOCAB_SIZE = 512
 ROWS_PER_STEP = 8
 ROW_TOKENS = 64
+RESUMED = (
+    (0, "float32"),
+    (1, "float32"),
+    (2, "float32"),
+    (1, "bfloat16"),
+    (2, "bfloat16"),
+    (3, "bfloat16"),
+)
+"""ZeRO stages and precisions whose checkpoints the worker writes and resumes from."""
 
 
 class Documents:

@@ -2,8 +2,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from llama_gpt4_kernels.attention import attention, plan_attention
-from precision import DTYPES, assert_as_exact_as_pytorch, assert_repeatable
 from torch import Tensor
+
+from tests.kernels.precision import DTYPES, assert_as_exact_as_pytorch, assert_repeatable
 
 CPU = torch.device("cpu")
 LENGTHS = [(1,), (7,), (1, 1, 1), (5, 1, 9), (33, 64, 2, 33), (200, 3)]

@@ -3,8 +3,9 @@ import torch
 import torch.nn.functional as F
 from llama_gpt4_kernels import linear_cross_entropy as module
 from llama_gpt4_kernels.linear_cross_entropy import linear_cross_entropy
-from precision import DTYPES, assert_as_exact_as_pytorch, assert_repeatable, results
 from torch import Tensor
+
+from tests.kernels.precision import DTYPES, assert_as_exact_as_pytorch, assert_repeatable, results
 
 ONE = torch.tensor(1.0)
 

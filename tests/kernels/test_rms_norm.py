@@ -1,8 +1,9 @@
 import pytest
 import torch
 from llama_gpt4_kernels.rms_norm import rms_norm
-from precision import DTYPES, assert_as_exact_as_pytorch, assert_repeatable
 from torch import Tensor
+
+from tests.kernels.precision import DTYPES, assert_as_exact_as_pytorch, assert_repeatable
 
 
 def hugging_face(hidden: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:

@@ -1,10 +1,11 @@
 import pytest
 import torch
 from llama_gpt4_kernels.rope import inverse_frequencies, rope, rope_tables
-from precision import DTYPES, assert_as_exact_as_pytorch, assert_repeatable
 from torch import Tensor
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
+
+from tests.kernels.precision import DTYPES, assert_as_exact_as_pytorch, assert_repeatable
 
 CPU = torch.device("cpu")
 LLAMA3 = {

@@ -2,8 +2,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from llama_gpt4_kernels.swiglu import swiglu
-from precision import DTYPES, assert_as_exact_as_pytorch, assert_repeatable
 from torch import Tensor
+
+from tests.kernels.precision import DTYPES, assert_as_exact_as_pytorch, assert_repeatable
 
 
 def eager(gate: Tensor, up: Tensor) -> Tensor:

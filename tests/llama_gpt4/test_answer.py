@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from llama_gpt4.answer import main, quote_values, read_finished
 from llama_gpt4.errors import ExitCode, InputError
 from llama_gpt4.questions import hashed_id
+from tests.command import ENVIRONMENT
 from tests.llama_gpt4.test_generation import KNOWN, trained_folder
 
 SHORT = ["decoding.max_new_tokens=32", "batch_size=2", "device=cpu"]
@@ -211,9 +213,9 @@ def test_a_stopped_program_says_how_to_go_on(folder, tmp_path):
     output = tmp_path / "answers.jsonl"
     command = [sys.executable, "-m", "llama_gpt4.answer", f"model={folder}", f"output={output}"]
     command += ["questions=sample:en", *SHORT, "decoding.max_new_tokens=16", "batch_size=1"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     while process.poll() is None and not (output.exists() and output.read_bytes().count(b"\n")):
-        pass
+        time.sleep(0.02)
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert process.returncode == ExitCode.PREEMPTED, said

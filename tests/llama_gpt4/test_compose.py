@@ -51,7 +51,8 @@ def test_a_mistake_is_one_line_that_names_the_key(override: str, message: str) -
 
 def test_the_run_directory_follows_the_configuration_but_not_its_free_keys() -> None:
     same = compose_training([]).run_dir
-    assert compose_training(["train.steps=7", "tracking=none", "launch.processes=1"]).run_dir == same
+    free = ["train.steps=7", "tracking=none", "launch.processes=1"]
+    assert compose_training(free).run_dir == same
     assert compose_training(["optim.lr=1e-5"]).run_dir != same
 
 

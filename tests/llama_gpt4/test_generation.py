@@ -29,6 +29,7 @@ DRAWN = DecodingConfig(max_new_tokens=8, temperature=1.5, top_p=1.0)
 @functools.cache
 def trained_folder(base: Path) -> Path:
     """A model folder below `base`, made once for all files of tests that ask for it."""
+    torch.set_num_threads(1)  # of a model this small, several threads only wait for each other
     folder = base / "tiny_model"
     folder.mkdir()
     texts = [record.output for record in read_records("sample:en")[:40]]
