@@ -35,9 +35,8 @@ class RunState:
 
     step: int
     """Optimizer steps done."""
-    config_hash: str
-    data_key: str
-    """The token cache's key: another one would mean other data under the same configuration."""
+    data_fingerprint: str
+    """Hash of the training tokens: another one means other data under the same configuration."""
 
 
 def save(

@@ -4,10 +4,12 @@ Hydra composes YAML, OmegaConf checks it against the dataclasses, and nothing af
 sees a `DictConfig`. Every fault is an `InputError` of one line with the full key.
 """
 
+import argparse
 import difflib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
@@ -51,7 +53,7 @@ def compose_yaml(schema: type, program: str, overrides: Sequence[str]) -> DictCo
     """The composed configuration before it is checked; its interpolations are still open."""
     with hydra.initialize_config_module("llama_gpt4_conf", version_base="1.3"):
         try:
-            return hydra.compose(program, list(overrides))
+            return hydra.compose(program, [_quoted(override) for override in overrides])
         except OverrideParseException as error:
             raise InputError(
                 f"cannot read the override {error.override!r}: write key=value, and quote values "
@@ -89,6 +91,15 @@ def compose_training(overrides: Sequence[str]) -> TrainConfig:
     )
     named = config.run_dir.replace("{hash}", config_hash(config)[:8])
     return replace(config, run_dir=os.path.abspath(named))
+
+
+def training_config(arguments: Sequence[str]) -> TrainConfig:
+    """The configuration of a program's command line: overrides, or `--resolved config.yaml`."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--resolved", type=Path)
+    parser.add_argument("--local_rank", "--local-rank")  # some launchers add it; RANK says it all
+    known, overrides = parser.parse_known_args(list(arguments))
+    return load_resolved(known.resolved) if known.resolved else compose_training(overrides)
 
 
 def config_hash(config: TrainConfig) -> str:
@@ -163,6 +174,16 @@ def _bad_override(schema: type, overrides: Sequence[str], error: Exception) -> s
         if key not in known and not override.is_add() and not _is_group(key):
             return f"{key} is not a key of this program{_nearest(schema, key)}"
     return " ".join(str(error).split())
+
+
+def _quoted(override: str) -> str:
+    """Words with letters beyond A to Z in quotes: Hydra's grammar knows no others outside them."""
+    key, equals, value = override.partition("=")
+    words = re.compile(r"""("[^"]*"|'[^']*'|[^\s\[\]{}(),"']+)""")
+    quoted = words.sub(
+        lambda word: word[0] if word[0].isascii() or word[0][0] in "\"'" else f'"{word[0]}"', value
+    )
+    return key + equals + quoted
 
 
 def _is_group(key: str) -> bool:

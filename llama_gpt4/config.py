@@ -211,7 +211,8 @@ class PrecisionConfig:
     dtype: str
     """`float32`, or `bfloat16` with float32 master weights. There is no default on purpose."""
     float32_matmul: str
-    """`highest`, or `medium`: faster float32 products where a self-test finds them as exact."""
+    """`highest`, or `medium` where a self-test finds it as exact: faster products on some CPUs,
+    slower attention on others."""
 
     def __post_init__(self) -> None:
         require_one_of("precision.dtype", self.dtype, ("float32", "bfloat16"))

@@ -4,6 +4,7 @@ Tensors are streamed from the checkpoint into the shards, a few megabytes at a t
 """
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ class ExportConfig:
     dtype: str | None
     """`float32` or `bfloat16`; null: the precision of the training."""
     shard_bytes: int
-    """Largest size of one weight file."""
+    """Largest size of one weight file; a tensor that is larger has a file of its own."""
 
     def __post_init__(self) -> None:
         if self.dtype is not None:
@@ -51,20 +52,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(arguments: Sequence[str], report: ExitReport) -> None:
     config = compose(ExportConfig, "export", arguments)
     from llama_gpt4.checkpoint import Checkpoint, saved_steps, step_folder
-    from llama_gpt4.compose import load_resolved
 
-    run_dir = Path(config.run_dir)
+    run_dir = Path(config.run_dir).resolve()
     steps = saved_steps(run_dir)
-    if not steps or (config.step is not None and config.step not in steps):
-        there = f"there are steps {', '.join(map(str, steps))}" if steps else "there is none"
-        raise InputError(f"run_dir={run_dir} has no such checkpoint: {there}")
+    if not steps:
+        raise InputError(f"run_dir={config.run_dir} has no checkpoint: name the directory of a run")
+    if config.step is not None and config.step not in steps:
+        raise InputError(f"step={config.step} is not there: {config.run_dir} has steps {_and(steps)}")
     step = steps[-1] if config.step is None else config.step
-    dtype = config.dtype or load_resolved(run_dir / "config.yaml").precision.dtype
-    output = Path(config.output) if config.output else run_dir / "model"
+    output = Path(config.output).resolve() if config.output else run_dir / "model"
+    if output != run_dir / "model" and output.exists():
+        raise InputError(f"output={config.output} exists: name another folder, or delete it first")
     checkpoint = Checkpoint(step_folder(run_dir, step))
     damaged = checkpoint.damaged_files()
     if damaged:
         raise InputError(f"{checkpoint.folder}/{damaged[0]} is damaged or missing: name another step")
+    dtype = config.dtype or checkpoint.architecture["dtype"]
     export(checkpoint, run_dir / "tokenizer", output, dtype, config.shard_bytes)
     print(f"step {step} -> {output}")
 
@@ -76,7 +79,12 @@ def export(
     dtype: str,
     shard_bytes: int = 5 * 10**9,
 ) -> None:
-    """Write `output` as a whole or not at all; the weights of `checkpoint` in `dtype`."""
+    """Write `output` as a whole or not at all; the weights of `checkpoint` in `dtype`.
+
+    A model that is there already stays until the new one is complete.
+    """
+    if not tokenizer_folder.is_dir():
+        raise InputError(f"{tokenizer_folder} does not exist: it is a part of a run directory")
     partial = output.with_name(output.name + ".partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -86,10 +94,32 @@ def export(
         _write_json(partial / "config.json", described)
         ids = {key: described[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
         _write_json(partial / "generation_config.json", {"do_sample": False, **ids})
-        shutil.rmtree(output, ignore_errors=True)
-        partial.rename(output)
+        _publish(partial, output)
     except OSError as error:
-        raise InputError(f"{output} cannot be written ({error.strerror})") from error
+        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(f"{output} cannot be written ({error.strerror or error})") from error
+
+
+def _publish(partial: Path, output: Path) -> None:
+    """Put `partial` in the place of `output`, which is missing for no longer than a rename."""
+    for path in partial.rglob("*"):
+        _sync(path)
+    _sync(partial)
+    replaced = output.with_name(output.name + ".replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if output.exists():
+        output.rename(replaced)
+    partial.rename(output)
+    _sync(output.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _write_weights(checkpoint: "Checkpoint", folder: Path, dtype: str, shard_bytes: int) -> None:

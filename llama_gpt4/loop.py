@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -86,7 +86,7 @@ def fit(
     try:
         while state.step < plan.stop_step:
             line, stopping = _train_step(engine, task, plan, config, ranks, state.step, stop)
-            state = checkpoint.RunState(state.step + 1, state.config_hash, state.data_key)
+            state = replace(state, step=state.step + 1)
             done = state.step == plan.stop_step
             if state.step % loop.log_every_steps == 0 or done:
                 metrics.write(line)

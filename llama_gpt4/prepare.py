@@ -9,7 +9,6 @@
 An example is BOS + prompt + answer + EOS, and is used whole or not at all.
 """
 
-import argparse
 import fcntl
 import hashlib
 import importlib.metadata
@@ -19,6 +18,7 @@ import math
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -441,15 +441,16 @@ def report_lines(prepared: Prepared) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prepare the data of a frozen configuration and say what came of it."""
-    from llama_gpt4.compose import load_resolved
+    """Prepare the data of a training run and say what came of it: `llama-gpt4 prepare …`."""
+    from llama_gpt4.compose import training_config
+    from llama_gpt4.help import wants_help
     from llama_gpt4.program import run_program
 
-    parser = argparse.ArgumentParser(prog="python -m llama_gpt4.prepare", description=main.__doc__)
-    parser.add_argument("--resolved", type=Path, required=True, help="a run's config.yaml")
-    path = parser.parse_args(argv).resolved
+    arguments = sys.argv[1:] if argv is None else argv
+    if wants_help("train", TrainConfig, arguments):
+        return 0
     return run_program(
-        "prepare", lambda _: print(*report_lines(prepare(load_resolved(path))), sep="\n")
+        "prepare", lambda _: print(*report_lines(prepare(training_config(arguments))), sep="\n")
     )
 
 

@@ -2,20 +2,22 @@
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.records import (
-    _array,
-    _json_type,
-    _lines,
-    _require_text,
+    json_type,
+    json_values,
     read_bytes,
     record_name,
+    text_of,
     without_placeholder,
 )
+
+log = logging.getLogger(__name__)
 
 OWN_IDS = ("question_id", "id")
 """Where a record may keep an id of its own; the first that is there counts."""
@@ -44,7 +46,7 @@ class Question:
 
 
 def read_questions(file: str) -> list[Question]:
-    """The questions of `file`, a path or `sample:en` or `sample:zh`, in their order.
+    """The questions of `file`, a path or `sample:en` or `sample:zh`, in their order, each once.
 
     A question is a record with `instruction` and maybe `input` (Alpaca), with `instruction` and
     `instances` of exactly one `input` (Self-Instruct), or with `text` (Vicuna).
@@ -53,14 +55,19 @@ def read_questions(file: str) -> list[Question]:
         raise InputError(f"questions={file} does not exist")
     questions: list[Question] = []
     first: dict[str, str] = {}
-    for index, value in _values(read_bytes(file), file):
+    for index, value in json_values(read_bytes(file), file):
         name = record_name(file, index)
         question = _question(value, name)
         # 7 and "7" are one id to whoever joins files by it.
         before = first.setdefault(str(question.question_id), name)
-        if before != name:
-            raise InputError(_twice(question, value, name, before))
-        questions.append(question)
+        if before == name:
+            questions.append(question)
+        elif any(key in value for key in OWN_IDS):
+            raise InputError(
+                f"{name} has the question_id {question.question_id!r} of {before}: give it another"
+            )
+        else:
+            log.warning("%s asks the same as %s: it is answered once", name, before)
     if not questions:
         raise InputError(f"{file} holds no question")
     return questions
@@ -72,30 +79,21 @@ def hashed_id(instruction: str, input: str) -> str:
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
-def _values(content: bytes, file: str) -> list[tuple[int, Any]]:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{file} line {line} is not UTF-8: save the file as UTF-8") from None
-    return _array(text, file) if text.lstrip().startswith("[") else _lines(text, file)
-
-
 def _question(value: Any, name: str) -> Question:
     if not isinstance(value, dict):
-        raise InputError(f"{name} is a JSON {_json_type(value)}, not an object")
+        raise InputError(f"{name} is a JSON {json_type(value)}, not an object")
     if "instruction" in value:
         key, source, where = "instruction", value, name
         if "instances" in value:
             source, where = _only_instance(value, name), f"{name}: its instance"
         input = source.get("input")
-        input = without_placeholder(_text(input, "input", where)) if input is not None else ""
+        input = without_placeholder(text_of(input, "input", where)) if input is not None else ""
     elif "text" in value:
         key, input = "text", ""
     else:
         keys = ", ".join(map(str, value)) or "none"
         raise InputError(f"{name} has no key `instruction` or `text` (its keys: {keys})")
-    instruction = _text(value[key], key, name)
+    instruction = text_of(value[key], key, name)
     if not instruction.strip():
         raise InputError(f"{name}: `{key}` is empty")
     own = next((_own_id(value, key, name) for key in OWN_IDS if key in value), None)
@@ -117,17 +115,4 @@ def _own_id(value: dict[str, Any], key: str, name: str) -> str | int:
     own = value[key]
     if isinstance(own, bool) or not isinstance(own, str | int) or own == "":
         raise InputError(f"{name}: `{key}` is neither a number nor a text: {json.dumps(own)}")
-    return own if isinstance(own, int) else _text(own, key, name)
-
-
-def _text(value: Any, key: str, name: str) -> str:
-    if not isinstance(value, str):
-        raise InputError(f"{name}: `{key}` is a JSON {_json_type(value)}, not a string")
-    _require_text(value, f"{name}: `{key}`")
-    return value
-
-
-def _twice(question: Question, value: dict[str, Any], name: str, before: str) -> str:
-    if any(key in value for key in OWN_IDS):
-        return f"{name} has the question_id {question.question_id!r} of {before}: give it another"
-    return f"{name} asks the same as {before}: drop one of them, or give both a `question_id`"
+    return own if isinstance(own, int) else text_of(own, key, name)

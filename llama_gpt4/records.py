@@ -72,16 +72,20 @@ def read_bytes(file: str) -> bytes:
 
 def parse_records(content: bytes, file: str) -> list[Record]:
     """The records in `content`; `file` is what messages call it."""
+    values = json_values(content, file)
+    if not values:
+        raise InputError(f"{file} holds no record")
+    return [_record(value, file, index) for index, value in values]
+
+
+def json_values(content: bytes, file: str) -> list[tuple[int, Any]]:
+    """The values of a JSON array with their places from 0, or of JSONL with their lines from 1."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(f"{file} line {line} is not UTF-8: save the file as UTF-8") from None
-    is_array = text.lstrip().startswith("[")
-    values = _array(text, file) if is_array else _lines(text, file)
-    if not values:
-        raise InputError(f"{file} holds no record")
-    return [_record(value, file, index) for index, value in values]
+    return _array(text, file) if text.lstrip().startswith("[") else _lines(text, file)
 
 
 def _array(text: str, file: str) -> list[tuple[int, Any]]:
@@ -112,24 +116,21 @@ def _lines(text: str, file: str) -> list[tuple[int, Any]]:
 def _record(value: Any, file: str, index: int) -> Record:
     name = record_name(file, index)
     if not isinstance(value, dict):
-        raise InputError(f"{name} is a JSON {_json_type(value)}, not an object")
+        raise InputError(f"{name} is a JSON {json_type(value)}, not an object")
     for key in ("instruction", "output"):
         if key not in value:
             keys = ", ".join(map(str, value)) or "none"
             raise InputError(f"{name} has no key `{key}` (its keys: {keys})")
-    texts: dict[str, Any] = {key: value.get(key) for key in ("instruction", "input", "output")}
-    if texts["input"] is None:
-        texts["input"] = ""
-    for key, text in texts.items():
-        if not isinstance(text, str):
-            raise InputError(f"{name}: `{key}` is a JSON {_json_type(text)}, not a string")
-        _require_text(text, f"{name}: `{key}`")
-    if not texts["instruction"].strip():
+    instruction = text_of(value["instruction"], "instruction", name)
+    input = value.get("input")
+    input = "" if input is None else text_of(input, "input", name)
+    output = text_of(value["output"], "output", name)
+    if not instruction.strip():
         raise InputError(f"{name}: `instruction` is empty")
     return Record(
-        instruction=texts["instruction"],
-        input=without_placeholder(texts["input"]),
-        output=texts["output"],
+        instruction=instruction,
+        input=without_placeholder(input),
+        output=output,
         file=file,
         index=index,
     )
@@ -140,16 +141,22 @@ def without_placeholder(input: str) -> str:
     return "" if input.strip().lower() in NO_INPUT else input
 
 
-def _require_text(text: str, what: str) -> None:
+def text_of(value: Any, key: str, name: str) -> str:
+    """`value`, which stands under `key` in the record `name`, if it is a text."""
+    if not isinstance(value, str):
+        raise InputError(f"{name}: `{key}` is a JSON {json_type(value)}, not a string")
     try:
-        text.encode("utf-8")
+        value.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{what} holds half of a surrogate pair at character {error.start}, which is no text"
+            f"{name}: `{key}` holds half of a surrogate pair at character {error.start}, which is "
+            "no text"
         ) from None
+    return value
 
 
-def _json_type(value: Any) -> str:
+def json_type(value: Any) -> str:
+    """What JSON calls the type of `value`."""
     if value is None:
         return "null"
     if isinstance(value, bool):

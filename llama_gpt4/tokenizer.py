@@ -51,24 +51,22 @@ class Tokenizer:
         full.post_processor = processors.TemplateProcessing(
             single=[bos, "$A"], pair=[bos, "$A", bos, "$B"], special_tokens=[(bos, self.bos_id)]
         )
-        added = full.get_added_tokens_decoder()
-        self._hidden_ids = {id for id, token in added.items() if token.special}
-        hidden = {added[id].content for id in self._hidden_ids}
+        hidden = {t.content for t in full.get_added_tokens_decoder().values() if t.special}
+        self._hidden_ids = {ids[name] for name in hidden}
         plain = _without_special_tokens(json.loads(full.to_str()), hidden)
         self._facts = json.dumps(plain, sort_keys=True).encode()
         self._start = Backend.from_str(json.dumps(plain))
         edges = json.dumps({key: plain[key] for key in ("normalizer", "pre_tokenizer", "decoder")})
         bare = json.loads(edges, object_hook=_without_dummy_prefix)
         self._continuation = Backend.from_str(json.dumps(plain | bare))
-        spelled = [BYTE_PIECES[byte] for byte in MARK.encode()] * plain["model"]["byte_fallback"]
-        self._mark_ids = [ids[piece] for piece in spelled]
+        has_bytes = plain["model"]["byte_fallback"] and ids.keys() >= set(BYTE_PIECES)
+        self._mark_ids = [ids[BYTE_PIECES[byte]] for byte in MARK.encode() if has_bytes]
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":
         """The tokenizer of a folder or file; a folder's tokenizer.model comes before its JSON."""
-        files = [
-            f for f in (path, path / "tokenizer.model", path / "tokenizer.json") if f.is_file()
-        ]
+        names = ("", "tokenizer.model", "tokenizer.json")
+        files = [path / name for name in names if (path / name).is_file()]
         if not files:
             raise InputError(
                 f"{path} is no tokenizer, nor a folder with tokenizer.model or tokenizer.json: set "
@@ -161,7 +159,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, model_path: Path) -> 
             sentence_iterator=iter(lines),
             model_writer=model,
             model_type="bpe",
-            vocab_size=max(vocab_size, 1),  # the size it asks for below is then the real one
+            vocab_size=max(vocab_size, 259),  # for less it does not say how many it needs
             hard_vocab_limit=False,
             character_coverage=0.9995,  # bytes spell the rest, rare Chinese characters mostly
             byte_fallback=True,
@@ -169,7 +167,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, model_path: Path) -> 
             allow_whitespace_only_pieces=True,
             normalization_rule_name="identity",
             remove_extra_whitespaces=False,
-            max_sentence_length=max(len(line.encode()) for line in lines) + 1,
+            max_sentence_length=2**30,  # a longer line would be skipped in silence
             num_threads=1,  # ties between pairs are then broken the same way every time
             minloglevel=2,
         )

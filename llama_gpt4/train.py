@@ -4,7 +4,6 @@ A run in order: the configuration is composed and frozen, the data are tokenised
 meet, the model is read into its shards, `fit` trains, and rank 0 exports the model.
 """
 
-import argparse
 import json
 import logging
 import os
@@ -16,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llama_gpt4.compose import compose_training, config_hash, freeze, load_resolved
+from llama_gpt4.compose import config_hash, freeze, training_config
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import InputError
-from llama_gpt4.prepare import Examples, Prepared, prepare
+from llama_gpt4.prepare import Examples, Prepared, prepare, report_lines
 from llama_gpt4.program import ExitReport, StopRequest, run_program
 from llama_gpt4.schedule import Plan, plan_steps
 
@@ -38,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: Sequence[str], report: ExitReport) -> None:
     stop = StopRequest()
-    config = _configuration(arguments)
+    config = training_config(arguments)
     rank = int(os.environ.get("RANK", "0"))
     run_dir = Path(config.run_dir)
     if rank == 0:
@@ -47,6 +46,8 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
     _log_to_file(run_dir, rank)
     report.run_dir = run_dir
     prepared = prepare(config)
+    if rank == 0 and "--resolved" not in arguments:  # else our launcher has said it already
+        print(*report_lines(prepared), sep="\n")
     stop.raise_if_received()
     train(config, prepared, stop)
 
@@ -65,7 +66,7 @@ def train(config: TrainConfig, prepared: Prepared, stop: StopRequest) -> None:
     _fix_numerics(config, ranks)
     architecture, weights = _architecture_and_weights(config, prepared)
     good = checkpoint.last_good(run_dir, ranks)
-    start = checkpoint.RunState(0, config_hash(config), prepared.fingerprint)
+    start = checkpoint.RunState(0, prepared.fingerprint)
     if good is not None:
         _require_same_data(good, prepared)
         start, weights = good.state, good
@@ -138,14 +139,6 @@ def fine_tuning(
         ),
         evaluation=partial(evaluation, prepared.validation) if prepared.validation else None,
     )
-
-
-def _configuration(arguments: Sequence[str]) -> TrainConfig:
-    parser = argparse.ArgumentParser(prog="llama_gpt4.train", add_help=False)
-    parser.add_argument("--resolved", type=Path)
-    parser.add_argument("--local_rank", "--local-rank")  # some launchers add it; RANK says it all
-    known, overrides = parser.parse_known_args(list(arguments))
-    return load_resolved(known.resolved) if known.resolved else compose_training(overrides)
 
 
 def _log_to_file(run_dir: Path, rank: int) -> None:
@@ -241,7 +234,7 @@ def _architecture_and_weights(config: TrainConfig, prepared: Prepared) -> tuple[
 
 
 def _require_same_data(good: Any, prepared: Prepared) -> None:
-    if good.state.data_key != prepared.fingerprint:
+    if good.state.data_fingerprint != prepared.fingerprint:
         raise InputError(
             f"{good.folder} was trained on other data: a file, the tokenizer or this program has "
             "changed since. Choose another run_dir, or bring the files back"

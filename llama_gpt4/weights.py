@@ -4,6 +4,8 @@ Each source fills any slice of any parameter, so that a rank reads the bytes of 
 """
 
 import json
+import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +16,18 @@ from llama_gpt4 import safetensors_file
 from llama_gpt4.architecture import LlamaConfig, parameter_shapes
 from llama_gpt4.errors import InputError
 from llama_gpt4.model import initial_weights
+
+DAMAGED_PICKLE = (
+    pickle.UnpicklingError,
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
+"""What torch.load has raised on files with flipped bits."""
 
 
 class WeightSource(Protocol):
@@ -40,39 +54,34 @@ class SafetensorsWeights:
         self._entries: dict[str, safetensors_file.Entry] = {}
         for file in _files(folder, "model.safetensors"):
             self._entries |= safetensors_file.read_entries(file)
-        _require_shapes(
-            folder, {name: entry.shape for name, entry in self._entries.items()}, architecture
-        )
+        _require_shapes(folder, self._entries, architecture)
 
     def fill(self, name: str, start: int, target: Tensor) -> None:
         safetensors_file.copy_slice(self._entries[name], start, target)
 
 
 class PickledWeights:
-    """A folder with pytorch_model.bin, or its shards: tensors only, no code is ever run."""
+    """A folder with pytorch_model.bin, or its shards: tensors only, no code is ever run.
+
+    The files are mapped, so that a process reads the pages that it copies from and no others.
+    """
 
     def __init__(self, folder: Path, architecture: LlamaConfig) -> None:
         self._tensors: dict[str, Tensor] = {}
         for file in _files(folder, "pytorch_model.bin"):
-            try:
-                self._tensors |= torch.load(file, map_location="cpu", mmap=True, weights_only=True)
-            except Exception as error:
-                raise InputError(
-                    f"{file} cannot be read as plain tensors ({str(error).splitlines()[0]}): "
-                    "fetch it anew, or use a safetensors copy"
-                ) from error
-        _require_shapes(
-            folder,
-            {name: tuple(tensor.shape) for name, tensor in self._tensors.items()},
-            architecture,
-        )
+            self._tensors |= _unpickled(file)
+        _require_shapes(folder, self._tensors, architecture)
 
     def fill(self, name: str, start: int, target: Tensor) -> None:
         target.copy_(self._tensors[name].reshape(-1)[start : start + target.numel()])
 
 
 def folder_weights(folder: Path, architecture: LlamaConfig) -> WeightSource:
-    """The weights of a Hugging Face folder; `InputError` if it is incomplete or of other shapes."""
+    """The weights of a Hugging Face folder; `InputError` if it is incomplete or of other shapes.
+
+    Tensors that the model does not have are left alone: old checkpoints hold rotary tables, and a
+    tied one may hold its head twice.
+    """
     kinds = (("model.safetensors", SafetensorsWeights), ("pytorch_model.bin", PickledWeights))
     for single, kind in kinds:
         if (folder / single).exists() or (folder / f"{single}.index.json").exists():
@@ -81,23 +90,54 @@ def folder_weights(folder: Path, architecture: LlamaConfig) -> WeightSource:
 
 
 def _files(folder: Path, single: str) -> list[Path]:
-    index = folder / f"{single}.index.json"
-    if not index.exists():
+    """The one file, else the shards of its index: what transformers would read."""
+    if (folder / single).exists():
         return [folder / single]
-    files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    missing = [name for name in files if not (folder / name).exists()]
+    index = folder / f"{single}.index.json"
+    try:
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        is_sound = bool(names) and all(Path(name).name == name for name in names)
+    except OSError as error:
+        raise InputError(f"{index} cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        is_sound = False
+    if not is_sound:
+        raise InputError(f"{index} does not map weights to files beside it: fetch it anew")
+    missing = [name for name in names if not (folder / name).exists()]
     if missing:
         raise InputError(f"{folder} lacks {missing[0]}, which {index.name} names: fetch it anew")
-    return [folder / name for name in files]
+    return [folder / name for name in names]
+
+
+def _unpickled(file: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+    except DAMAGED_PICKLE as error:
+        # torch's own text would advise to let the file run its code.
+        raise InputError(
+            f"{file} cannot be read as plain tensors: it is damaged, older than PyTorch 1.6 or "
+            "holds something else; fetch it anew, or use a safetensors copy"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file} is not a dictionary of tensors: use a safetensors copy")
+    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
 
 
 def _require_shapes(
-    folder: Path, found: dict[str, tuple[int, ...]], architecture: LlamaConfig
+    folder: Path,
+    found: Mapping[str, safetensors_file.Entry] | Mapping[str, Tensor],
+    architecture: LlamaConfig,
 ) -> None:
     for name, shape in parameter_shapes(architecture).items():
         if name not in found:
             raise InputError(f"{folder} has no {name}: its weights do not belong to its config")
-        if found[name] != shape:
+        held = found[name]
+        if tuple(held.shape) != shape:
             raise InputError(
-                f"{folder}: {name} has the shape {found[name]}, the configuration says {shape}"
+                f"{folder}: {name} has the shape {tuple(held.shape)}, the configuration says {shape}"
+            )
+        if not held.dtype.is_floating_point:
+            raise InputError(
+                f"{folder}: {name} is of {held.dtype}: quantised weights cannot be trained, use "
+                "the original ones"
             )

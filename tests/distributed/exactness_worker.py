@@ -95,7 +95,7 @@ def resume(ranks: Ranks, out: Path) -> None:
         engine = engines.build_engine(config, architecture, RandomWeights(architecture, 0), ranks)
         steps(engine, 0)
         folder = out / f"checkpoint-{stage}-{dtype}"
-        state = checkpoint.RunState(2, "", "")
+        state = checkpoint.RunState(2, "")
         checkpoint.save(engine, state, {}, folder, ranks)
         straight = steps(engine, 2)
         saved = checkpoint.Checkpoint(folder)

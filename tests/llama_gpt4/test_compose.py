@@ -91,3 +91,9 @@ def test_composing_imports_no_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_file_names_may_be_chinese_or_hold_blanks() -> None:
+    config = compose_training(["data.files=[数据/问题.json,\"a b.json\",'c,d.json',plain.json]"])
+    names = [Path(file).name for file in config.data.files]
+    assert names == ["问题.json", "a b.json", "c,d.json", "plain.json"]

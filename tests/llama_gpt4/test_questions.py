@@ -108,7 +108,6 @@ def test_a_byte_order_mark_and_blank_lines_are_no_questions(tmp_path):
             [{"text": "a", "question_id": 7}, {"text": "b", "question_id": "7"}],
             "record 2 has the question_id '7' of ",
         ),
-        ([{"text": "a"}, {"text": "b"}, {"instruction": "a"}], "record 3 asks the same as "),
     ],
 )
 def test_what_is_no_question_is_named_in_one_line(tmp_path, values, message):
@@ -118,6 +117,12 @@ def test_what_is_no_question_is_named_in_one_line(tmp_path, values, message):
     assert message in str(caught.value)
     assert str(caught.value).startswith(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_question_without_an_id_that_comes_again_is_asked_once(tmp_path, caplog):
+    path = write(tmp_path, [{"text": "a"}, {"text": "b"}, {"instruction": "a"}])
+    assert [question.instruction for question in read_questions(path)] == ["a", "b"]
+    assert "asks the same as" in caplog.text
 
 
 @pytest.mark.parametrize(
