@@ -1,10 +1,12 @@
 """How a program of ours starts and ends: signals, exit codes, one line for bad input."""
 
+import fcntl
 import json
 import logging
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +14,20 @@ from types import FrameType
 
 from llama_gpt4.errors import ExitCode, InputError, Preempted
 
+log = logging.getLogger(__name__)
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (*STOP_SIGNALS, signal.SIGINT)
+
+FIRST_WORD_SECONDS = 2.0
+"""How long a process that may be a mere victim lets the others say first what went wrong."""
 
 
 class StopRequest:
-    """Remembers that a signal asked the run to save and stop; the loop looks at it once a step."""
+    """Remembers that a signal asked the run to save and stop; the loop looks at it once a step.
+
+    Before one exists, the signals end the program where it is: there is nothing to save.
+    """
 
     def __init__(self) -> None:
         self.received = False
@@ -26,17 +37,13 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = True
 
-    def raise_if_received(self) -> None:
-        """Before there is anything to save, stopping is all there is to do."""
-        if self.received:
-            raise Preempted("asked to stop before the first step")
-
 
 class ExitReport:
     """`run_dir/exit.json`: how the run ended. Of all ranks, the first to write it also prints."""
 
     def __init__(self) -> None:
         self.run_dir: Path | None = None
+        """Set as soon as the run directory is known to be this run's own."""
 
     def write(self, code: ExitCode, message: str) -> bool:
         """Whether this process is the one to report the end: the first that fails, or rank 0."""
@@ -50,12 +57,54 @@ class ExitReport:
         except FileExistsError:
             return False
         except OSError:
-            return True
+            return is_rank_0
         return True
 
 
 def run_program(name: str, main: Callable[[ExitReport], None]) -> int:
     """Run `main` and give its exit code; `main` names the run directory as soon as it has one."""
+    before = {number: signal.signal(number, _end_here) for number in SIGNALS}
+    try:
+        return _run(name, main)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def hold(run_dir: Path) -> int:
+    """A descriptor that keeps others out of `run_dir` while this process, or one that inherits it,
+    is alive; the system lets go of it however they die."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        handle = os.open(run_dir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise InputError(
+            f"run_dir={run_dir} cannot be written ({error.strerror}): choose another"
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(
+            f"run_dir={run_dir} is in use by a run that has not ended: stop it, or choose another"
+        ) from None
+    except OSError as error:  # some network file systems have no locks
+        log.warning("%s cannot be locked (%s): start it only once", run_dir, error.strerror)
+    return handle
+
+
+def _end_here(number: int, frame: FrameType | None) -> None:
+    _ignore_signals()  # Ctrl-C reaches every process twice, from the terminal and from its parent
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise Preempted("asked to stop; there was nothing to save yet")
+
+
+def _ignore_signals() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _run(name: str, main: Callable[[ExitReport], None]) -> int:
     report = ExitReport()
     trace = ""
     try:
@@ -73,6 +122,10 @@ def run_program(name: str, main: Callable[[ExitReport], None]) -> int:
     except Exception as error:  # the one place where a bug meets the user: keep all of it
         code, message = ExitCode.BUG, f"{type(error).__name__}: {error}"
         trace = traceback.format_exc()
+    # A launcher stops the rest as soon as one has ended; that must not cut the last words short.
+    _ignore_signals()
+    if trace or (code is ExitCode.BAD_INPUT and report.run_dir is None):
+        _let_others_speak(trace)
     first = report.write(code, message)
     if code is not ExitCode.DONE:
         logging.getLogger(name).info("ends with exit code %d: %s\n%s", code, message, trace)
@@ -80,3 +133,11 @@ def run_program(name: str, main: Callable[[ExitReport], None]) -> int:
             sys.stderr.write(trace)
             print(f"llama-gpt4 {name}: {message}", file=sys.stderr, flush=True)
     return code
+
+
+def _let_others_speak(trace: str) -> None:
+    """When one rank dies, the others fail for the loss of it, and know less about the cause; and
+    bad input that all ranks find alike is rank 0's to tell."""
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size > 1 and (trace or rank > 0):
+        time.sleep(FIRST_WORD_SECONDS)

@@ -29,7 +29,7 @@ def learning_rate(
     `log_warmup_constant`:         peak * ln(t + 1) / ln(W)   while t < W, then peak
 
     The last is DeepSpeed's WarmupLR, which the released GPT-4-LLM command runs although it asks
-    for cosine (SPEC 3.4). `cosine` and `linear` stay at 0 when training goes on after step S.
+    for cosine. `cosine` and `linear` stay at 0 when training goes on after step S.
     """
     if kind == "log_warmup_constant":
         if step >= warmup_steps:

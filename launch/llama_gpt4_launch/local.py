@@ -4,6 +4,7 @@ The configuration is resolved and the data are prepared once, before any of them
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,10 +18,12 @@ from llama_gpt4.compose import compose_training, freeze
 from llama_gpt4.config import LaunchConfig, TrainConfig
 from llama_gpt4.errors import ExitCode, InputError
 from llama_gpt4.help import wants_help
-from llama_gpt4.program import STOP_SIGNALS, ExitReport, run_program
+from llama_gpt4.program import SIGNALS, STOP_SIGNALS, ExitReport, hold, run_program
 
 GRACE_SECONDS = 20.0
-"""How long the other processes may take to end after one has failed."""
+"""How long the other processes may take to end after one has failed or Ctrl-C was pressed."""
+BEFORE_TRAINING = {"config.yaml", "exit.json", "logs", ".lock"}
+"""What is in a run directory in which nothing has happened yet."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,67 +34,115 @@ def main(argv: Sequence[str]) -> int:
 
 def run(arguments: Sequence[str], report: ExitReport) -> None:
     config = compose_training(arguments)
+    n = process_count(config.launch)
+    run_dir = Path(config.run_dir)
+    is_new = not run_dir.exists()
+    # The processes inherit it: the directory stays theirs should this parent be killed.
+    lock = hold(run_dir)
     frozen = freeze(config)
-    Path(config.run_dir, "exit.json").unlink(missing_ok=True)
+    (run_dir / "exit.json").unlink(missing_ok=True)
+    report.run_dir = run_dir
     program = [sys.executable, "-m"]
-    prepared = Processes(
-        [[*program, "llama_gpt4.prepare", "--resolved", str(frozen)]], [dict(os.environ)]
-    ).wait()
-    if prepared is ExitCode.DONE:
-        n = _process_count(config.launch)
+    children = Processes(report)
+    code = children.run(
+        [[*program, "llama_gpt4.prepare", "--resolved", str(frozen)]], [dict(os.environ)], lock
+    )
+    if code is ExitCode.DONE:
         command = [*program, "llama_gpt4.train", "--resolved", str(frozen)]
-        prepared = Processes([command] * n, _environments(n)).wait()
+        code = children.run([command] * n, _environments(n), lock)
+    if code is ExitCode.DONE:
+        return
     # The processes have said what went wrong; their parent only passes their code on.
-    if prepared is not ExitCode.DONE:
-        sys.exit(prepared)
+    report.write(code, "see the lines above it on the terminal, or the logs")
+    if code is ExitCode.BAD_INPUT and is_new and {p.name for p in run_dir.iterdir()} <= BEFORE_TRAINING:
+        shutil.rmtree(run_dir)
+    sys.exit(code)
 
 
 class Processes:
     """Processes that live and die together: a signal goes to all of them at once, and when one
     fails the others are told to stop."""
 
-    def __init__(self, commands: list[list[str]], environments: list[dict[str, str]]) -> None:
-        self._asked_to_stop = False
-        self._children = [
-            subprocess.Popen(command, env=environment)
-            for command, environment in zip(commands, environments, strict=True)
-        ]
-        for number in (*STOP_SIGNALS, signal.SIGINT):
+    def __init__(self, report: ExitReport) -> None:
+        self._report = report
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._received: list[int] = []
+        for number in SIGNALS:
             signal.signal(number, self._pass_on)
 
-    def wait(self) -> ExitCode:
-        """The worst code of all, once none is left; those that outlive a failure are ended."""
-        failed_at: float | None = None
+    def run(
+        self, commands: list[list[str]], environments: list[dict[str, str]], lock: int
+    ) -> ExitCode:
+        """Start them; the worst code of all, once none is left."""
+        self._children = []
+        if not self._received:
+            for command, environment in zip(commands, environments, strict=True):
+                child = subprocess.Popen(command, env=environment, pass_fds=[lock])
+                self._children.append(child)
+        for number in self._received:  # it came while they were started
+            self._send(number)
+        ended_at: float | None = None
         while alive := [child for child in self._children if child.poll() is None]:
-            if failed_at is None and any(child.returncode for child in self._children):
-                failed_at = time.monotonic()
-            if failed_at is not None:
-                waited = time.monotonic() - failed_at
+            self._report_kills()
+            is_ending = signal.SIGINT in self._received or any(c.returncode for c in self._children)
+            if ended_at is None and is_ending:
+                ended_at = time.monotonic()
+            waited = 0.0 if ended_at is None else time.monotonic() - ended_at
+            if waited > GRACE_SECONDS:
                 for child in alive:
-                    if waited > GRACE_SECONDS:
-                        child.kill()
-                    elif waited > GRACE_SECONDS / 2:
-                        child.terminate()
+                    child.kill()
+            elif waited > GRACE_SECONDS / 2:
+                self._send(signal.SIGTERM)
             time.sleep(0.05)
-        codes = [self._code_of(rank, child) for rank, child in enumerate(self._children)]
-        worst = (ExitCode.BAD_INPUT, ExitCode.PREEMPTED, ExitCode.BUG)
-        return next((code for code in worst if code in codes), ExitCode.DONE)
+        self._report_kills()
+        return self._worst_code()
 
-    def _code_of(self, rank: int, child: subprocess.Popen[bytes]) -> ExitCode:
-        code = child.returncode
-        if code < 0 and self._asked_to_stop:
+    def _report_kills(self) -> None:
+        """Say at once who was killed: the others fail for the loss of it, and their words mislead."""
+        for rank, child in enumerate(self._children):
+            if child.returncode is None or child.returncode >= 0 or self._received:
+                continue
+            name = signal.Signals(-child.returncode).name
+            hint = " (is the host out of memory?)" if -child.returncode == signal.SIGKILL else ""
+            who = f"process {rank} of {len(self._children)}"
+            message = f"{who} was ended by {name}{hint}"
+            if self._report.write(ExitCode.BUG, message):
+                print(f"llama-gpt4 train: {message}", file=sys.stderr, flush=True)
+
+    def _worst_code(self) -> ExitCode:
+        codes = [child.returncode for child in self._children]
+        if signal.SIGINT in self._received:
+            return ExitCode.BUG
+        if ExitCode.BAD_INPUT in codes:
+            return ExitCode.BAD_INPUT
+        # Those who were asked to stop before they could listen have nothing to save either.
+        if self._received and (ExitCode.PREEMPTED in codes or any(c < 0 for c in codes) or not codes):
             return ExitCode.PREEMPTED
-        if code < 0 and -code in (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT):
-            name = signal.Signals(-code).name
-            hint = "; the host may be out of memory" if -code == signal.SIGKILL else ""
-            print(f"llama-gpt4 train: process {rank} was ended by {name}{hint}", file=sys.stderr)
-        return ExitCode(code) if code in iter(ExitCode) else ExitCode.BUG
+        if ExitCode.PREEMPTED in codes:
+            return ExitCode.PREEMPTED
+        return ExitCode.BUG if any(codes) else ExitCode.DONE
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        self._asked_to_stop = number in STOP_SIGNALS
+        self._received.append(number)
+        is_repeated = self._received.count(signal.SIGINT) > 1
+        self._send(signal.SIGKILL if is_repeated else number)
+
+    def _send(self, number: int) -> None:
         for child in self._children:
             if child.poll() is None:
                 child.send_signal(number)
+
+
+def process_count(config: LaunchConfig) -> int:
+    """`launch.processes`, or one for every GPU that this user may see; 1 without any."""
+    gpus = _visible_gpus() if config.device != "cpu" else 0
+    wanted = max(1, gpus) if config.processes is None else config.processes
+    if config.device == "cuda" and wanted > gpus:
+        raise InputError(
+            f"launch.device=cuda with {wanted} processes, but this host shows {gpus} GPUs: set "
+            "launch.processes to what there is, or launch.device=cpu to train without"
+        )
+    return wanted
 
 
 def _environments(processes: int) -> list[dict[str, str]]:
@@ -110,19 +161,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def _process_count(config: LaunchConfig) -> int:
-    """`launch.processes`, or one for every GPU that this user may see; 1 without any."""
-    gpus = _visible_gpus()
-    if config.processes is None:
-        return max(1, gpus) if config.device != "cpu" else 1
-    if config.device == "cuda" and config.processes > gpus:
-        raise InputError(
-            f"launch.processes={config.processes} with launch.device=cuda, but this host shows "
-            f"{gpus} GPUs"
-        )
-    return config.processes
 
 
 def _visible_gpus() -> int:

@@ -102,7 +102,7 @@ def test_only_the_answer_and_its_end_are_learned(config_for, language):
 
 
 def test_an_adversarial_answer_is_learned_to_the_letter(config_for, write_json):
-    """R-1: nothing merges across the border, and text that spells a token stays text."""
+    """Nothing merges across the border, and text that spells a token stays text."""
     path = write_json([record(output=text) for text in ADVERSARIAL if text.strip()])
     prepared = prepare(config_for(**{"data.files": [path], "data.row_tokens": 1024}))
     tokenizer = Tokenizer.load(prepared.tokenizer_folder)
@@ -184,7 +184,7 @@ def test_the_counts_add_up(config_for, write_json):
 
 
 def test_an_example_is_used_whole_or_not_at_all(config_for, write_json):
-    """R-3: at the limit nothing is cut, one token beyond it is dropped."""
+    """At the limit nothing is cut, one token beyond it is dropped."""
     path = write_json([record(output="x"), record(output="a b c d e f g h")])
     whole = prepare(config_for(**{"data.files": [path]})).train.lengths.tolist()
     fits = prepare(config_for(**{"data.files": [path], "data.row_tokens": whole[1]}))
@@ -634,7 +634,7 @@ def test_a_walk_from_json_to_labels(config_for, write_json, language, fields):
 
 
 def labels_of(examples, i):
-    """What each position is labelled with; the model shifts by one when it compares (R-6)."""
+    """What each position is labelled with; the model shifts by one when it compares."""
     ids, n_prompt = examples.tokens_of(i).tolist(), int(examples.prompt_lengths[i])
     return [IGNORE] * n_prompt + ids[n_prompt:]
 
@@ -680,7 +680,7 @@ def test_real_records_with_llamas_tokenizer(train_config):
     check_sums(prepared.report["train"])
     assert prepared.report["train"]["used"] == len(records) == 1399
     assert answers_of(prepared.train, tokenizer) == [r.output for r in records]
-    assert 200 < prepared.train.lengths[:699].mean() < 240  # PEERS 4.5: 222.5
+    assert 200 < prepared.train.lengths[:699].mean() < 240
     started = time.perf_counter()
     assert prepare(config).fingerprint == prepared.fingerprint
     assert time.perf_counter() - started < 0.5
