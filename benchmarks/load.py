@@ -131,6 +131,9 @@ class Marks:
         self._memory.start()
         self._time, self._read = now, read
 
+    def stop(self) -> None:
+        self._memory.stop()
+
 
 class Marked:
     """A source of weights that tells when the model is built and the first weight is wanted."""
@@ -165,6 +168,7 @@ def measure(way: str, folder: Path, out: Path) -> None:
     from llama_gpt4.deepspeed_config import deepspeed_config
     from llama_gpt4.weights import folder_weights
 
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # the first one imports a compiler
     torch.distributed.barrier()
     marks = Marks()
     held: dict[str, int] = {}

@@ -58,7 +58,8 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
     if not steps:
         raise InputError(f"run_dir={config.run_dir} has no checkpoint: name the directory of a run")
     if config.step is not None and config.step not in steps:
-        raise InputError(f"step={config.step} is not there: {config.run_dir} has steps {_and(steps)}")
+        there = ", ".join(map(str, steps))
+        raise InputError(f"step={config.step} has no checkpoint: {config.run_dir} has steps {there}")
     step = steps[-1] if config.step is None else config.step
     output = Path(config.output).resolve() if config.output else run_dir / "model"
     if output != run_dir / "model" and output.exists():

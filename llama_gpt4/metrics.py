@@ -1,13 +1,8 @@
 """What a run writes about itself: `metrics.jsonl`, Weights & Biases, and the progress bar."""
 
 import json
-import os
-import queue
 import resource
-import secrets
 import sys
-import threading
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +11,7 @@ from tqdm import tqdm
 
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.ranks import Ranks
+from llama_gpt4.tracker import Tracker
 
 PEAK_BF16_FLOPS = {
     "V100": 125e12,  # NVIDIA V100 datasheet; half precision, it has no bfloat16
@@ -42,7 +38,7 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 class Metrics:
-    """Rank 0's pen: each line goes to `metrics.jsonl`, the progress bar and the tracker.
+    """Rank 0's pen: each line goes to `metrics.jsonl`, which the tracker follows, and to the bar.
 
     On other ranks it writes nothing.
     """
@@ -60,7 +56,7 @@ class Metrics:
             initial=start, total=stop, unit="step", desc=config.name, mininterval=seconds
         )
         if config.tracking.kind == "wandb":
-            self._tracker = WandbTracker(config)
+            self._tracker = Tracker(run_dir)
 
     def write(self, line: dict[str, Any]) -> None:
         """One line of metrics; `step` counts the optimizer steps done."""
@@ -71,8 +67,6 @@ class Metrics:
         shown = {key: f"{line[key]:.4g}" for key in ("loss", "eval_loss") if key in line}
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update(line["step"] - self._bar.n)
-        if self._tracker is not None:
-            self._tracker.log(line)
 
     def close(self) -> None:
         if self._file is None:
@@ -82,74 +76,6 @@ class Metrics:
         self._file.close()
         if self._tracker is not None:
             self._tracker.close()
-
-
-class WandbTracker:
-    """Weights & Biases behind a queue: the training never waits for it, and never fails with it.
-
-    Without a login it runs offline in `run_dir/wandb`. The run's id is kept in the run directory, so
-    a restart continues the same run.
-    """
-
-    CLOSE_SECONDS = 30.0
-
-    def __init__(self, config: TrainConfig) -> None:
-        self._lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, args=(config,), daemon=True)
-        self._thread.start()
-
-    def log(self, line: dict[str, Any]) -> None:
-        self._lines.put(line)
-
-    def close(self) -> None:
-        """Send what is queued, for `CLOSE_SECONDS` at most."""
-        self._lines.put(None)
-        self._thread.join(self.CLOSE_SECONDS)
-
-    def _run(self, config: TrainConfig) -> None:
-        import wandb
-
-        run = _start(wandb, config)
-        while (line := self._lines.get()) is not None:
-            run.log({key: value for key, value in line.items() if key != "step"}, step=line["step"])
-        run.finish(quiet=True)
-
-
-def _start(wandb: Any, config: TrainConfig) -> Any:
-    run_dir = Path(config.run_dir)
-    id_file = run_dir / "wandb_id"
-    if not id_file.exists():
-        id_file.write_text(secrets.token_hex(4))
-
-    def start(mode: str) -> Any:
-        return wandb.init(
-            project=config.tracking.project,
-            group=config.tracking.group,
-            name=run_dir.name,
-            id=id_file.read_text().strip(),
-            resume="allow",
-            dir=run_dir,
-            mode=mode,
-            config=asdict(config),
-            settings=wandb.Settings(silent=True, console="off", init_timeout=30),
-        )
-
-    if not _is_logged_in():
-        return start("offline")
-    try:
-        return start("online")
-    except wandb.errors.CommError:
-        return start("offline")
-
-
-def _is_logged_in() -> bool:
-    """Whether W&B would find a key by itself; asking the library could ask the user."""
-    if os.environ.get("WANDB_MODE", "online") in ("offline", "disabled"):
-        return False
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
-    return netrc.exists() and "wandb" in netrc.read_text(errors="replace")
 
 
 def _forget_after(path: Path, step: int) -> None:
@@ -167,5 +93,3 @@ def _step_of(line: str) -> float:
         return json.loads(line)["step"]
     except ValueError:  # a line that was cut by a kill
         return float("inf")
-
-

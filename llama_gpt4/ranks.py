@@ -5,8 +5,11 @@ This is the only file that reads the launcher's environment (`RANK`, `WORLD_SIZE
 """
 
 import os
+import signal
 import socket
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -44,11 +47,12 @@ def join(config: LaunchConfig) -> Ranks:
 
     # This operator would be compiled on first use, and a run needs no compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed(
-        dist_backend="nccl" if device == "cuda" else "gloo",
-        timeout=timedelta(minutes=config.timeout_minutes),
-        verbose=False,
-    )
+    with _killable():
+        deepspeed.init_distributed(
+            dist_backend="nccl" if device == "cuda" else "gloo",
+            timeout=timedelta(minutes=config.timeout_minutes),
+            verbose=False,
+        )
     if device == "cuda":
         torch.cuda.set_device(local_rank)
     return Ranks(
@@ -92,6 +96,17 @@ _SINGLE_PROCESS = {
     "MASTER_ADDR": "127.0.0.1",
     "MASTER_PORT": "0",
 }
+
+
+@contextmanager
+def _killable() -> Iterator[None]:
+    """Let SIGTERM end the process at once, as the system does. Python hears signals only when a
+    library's call returns, and this one waits for processes that may never come."""
+    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _device_type(wanted: str) -> str:

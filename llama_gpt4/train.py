@@ -19,7 +19,7 @@ from llama_gpt4.compose import config_hash, freeze, training_config
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.prepare import Examples, Prepared, prepare, report_lines
-from llama_gpt4.program import ExitReport, StopRequest, run_program
+from llama_gpt4.program import ExitReport, StopRequest, hold, run_program
 from llama_gpt4.schedule import Plan, plan_steps
 
 if TYPE_CHECKING:  # they import torch, which has to wait until the configuration is known good
@@ -36,32 +36,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: Sequence[str], report: ExitReport) -> None:
-    stop = StopRequest()
     config = training_config(arguments)
+    prepared = prepare(config)
     rank = int(os.environ.get("RANK", "0"))
     run_dir = Path(config.run_dir)
     if rank == 0:
-        freeze(config)
-        (run_dir / "exit.json").unlink(missing_ok=True)
+        if "--resolved" not in arguments:  # else our launcher has done and said it already
+            hold(run_dir)
+            freeze(config)
+            (run_dir / "exit.json").unlink(missing_ok=True)
+            print(*report_lines(prepared), sep="\n", flush=True)
+        report.run_dir = run_dir
     _log_to_file(run_dir, rank)
-    report.run_dir = run_dir
-    prepared = prepare(config)
-    if rank == 0 and "--resolved" not in arguments:  # else our launcher has said it already
-        print(*report_lines(prepared), sep="\n")
-    stop.raise_if_received()
-    train(config, prepared, stop)
+    train(config, prepared, report)
 
 
-def train(config: TrainConfig, prepared: Prepared, stop: StopRequest) -> None:
+def train(config: TrainConfig, prepared: Prepared, report: ExitReport) -> None:
     """Everything after the data are there: from the meeting of the processes to the export."""
-    from llama_gpt4 import checkpoint
+    from llama_gpt4.ranks import join, leave
+
+    ranks = join(config.launch)
+    from llama_gpt4 import checkpoint  # after joining: DeepSpeed decides on its device on import
     from llama_gpt4.engine import build_engine
     from llama_gpt4.export import export
     from llama_gpt4.loop import fit
-    from llama_gpt4.ranks import join, leave
 
     run_dir = Path(config.run_dir)
-    ranks = join(config.launch)
+    report.run_dir = run_dir  # on every rank: rank 0 is here, so the directory is ours
     _require_shared(config, ranks)
     _fix_numerics(config, ranks)
     architecture, weights = _architecture_and_weights(config, prepared)
@@ -74,13 +75,13 @@ def train(config: TrainConfig, prepared: Prepared, stop: StopRequest) -> None:
     plan = plan_steps(config, task.batches.steps_per_epoch)
     if ranks.rank == 0:
         _keep_tokenizer(prepared, run_dir)
-        print(_start_line(config, prepared, architecture, task, plan, ranks, start.step))
+        print(_start_line(config, prepared, architecture, task, plan, ranks, start.step), flush=True)
     if start.step < plan.stop_step:
         engine = build_engine(config, architecture, weights, ranks)
         if good is not None:
             checkpoint.restore(engine, good)
         described = _describe(config, architecture, prepared)
-        fit(engine, task, plan, config, ranks, start, described, stop)
+        fit(engine, task, plan, config, ranks, start, described, StopRequest())
     leave()
     if ranks.rank == 0:
         last = checkpoint.Checkpoint(
