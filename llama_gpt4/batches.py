@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Examples(Protocol):
-    """What is asked of tokenised data; `prepare.Examples` is that."""
+    """What is asked of tokenised data; `examples.Examples` is that."""
 
     @property
     def n(self) -> int: ...

@@ -35,9 +35,10 @@ def build_engine(
     sharded = (
         deepspeed.zero.Init(config_dict_or_path=settings)
         if config.zero.stage == 3
-        else _created_as(dtype, ranks.device)
+        else contextlib.nullcontext()
     )
-    with sharded:
+    # Without _created_as, zero.Init would make each parameter in float32 first, then convert it.
+    with _created_as(dtype, ranks.device), sharded:
         model = Llama(architecture, OPERATORS[config.model.kernels], config.model.recompute)
     for name, start, values in zero_state.local_slices(model):
         source.fill(name, start, values)

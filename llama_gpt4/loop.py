@@ -139,8 +139,11 @@ def _train_step(
         names += task.names_of(batch)
     loss_value, stopping = _agree(torch.stack(losses), names, step, ranks, stop)
     norm = engines.step(engine)
-    if not math.isfinite(norm) and not math.isnan(norm):
-        raise InputError(f"the gradient norm of step {step + 1} is {norm}: lower optim.lr")
+    if not math.isfinite(norm) or norm < 0:  # DeepSpeed says -1 where it met inf or NaN
+        raise InputError(
+            f"the gradient of step {step + 1} is not finite although its loss is; nothing is saved "
+            "after that. Lower optim.lr, and start again from the last checkpoint"
+        )
     seconds = time.perf_counter() - began
     tokens = task.batches.tokens(step)
     peak = peak_flops(ranks.device)

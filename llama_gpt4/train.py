@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from llama_gpt4.compose import config_hash, freeze, training_config
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import InputError
-from llama_gpt4.prepare import Examples, Prepared, prepare, report_lines
+from llama_gpt4.examples import Examples, Prepared, report_lines
+from llama_gpt4.prepare import prepare
 from llama_gpt4.program import ExitReport, StopRequest, hold, run_program
 from llama_gpt4.schedule import Plan, plan_steps
 
@@ -75,7 +76,9 @@ def train(config: TrainConfig, prepared: Prepared, report: ExitReport) -> None:
     plan = plan_steps(config, task.batches.steps_per_epoch)
     if ranks.rank == 0:
         _keep_tokenizer(prepared, run_dir)
-        print(_start_line(config, prepared, architecture, task, plan, ranks, start.step), flush=True)
+        print(
+            _start_line(config, prepared, architecture, task, plan, ranks, start.step), flush=True
+        )
     if start.step < plan.stop_step:
         engine = build_engine(config, architecture, weights, ranks)
         if good is not None:

@@ -20,8 +20,9 @@ import pytest
 
 import llama_gpt4
 from llama_gpt4.errors import InputError
+from llama_gpt4.examples import report_lines
 from llama_gpt4.hub import TOKENIZER_FILES
-from llama_gpt4.prepare import cache_key, main, prepare, report_lines, row_that_keeps, split
+from llama_gpt4.prepare import cache_key, main, prepare, row_that_keeps, split
 from llama_gpt4.prompt import CHAT_TEMPLATE, render_prompt
 from llama_gpt4.records import Record, read_records
 from llama_gpt4.tokenizer import Tokenizer

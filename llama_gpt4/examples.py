@@ -1,0 +1,130 @@
+"""Tokenised data as a run reads it: memory-mapped, and named after the records it came from."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from llama_gpt4.config import DataConfig
+from llama_gpt4.errors import InputError
+from llama_gpt4.records import record_name
+
+Ints = npt.NDArray[np.int64]
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Tokenised examples in the order of their records."""
+
+    lengths: Ints
+    """(n,) tokens of each example, BOS and EOS included."""
+    prompt_lengths: Ints
+    """(n,) tokens that are not learned, BOS included."""
+    _tokens: npt.NDArray[Any]
+    _offsets: Ints
+    _places: Ints
+    """(n, 2) number of the file and index of the record."""
+    _files: list[str]
+
+    @property
+    def n(self) -> int:
+        return len(self.lengths)
+
+    def tokens_of(self, i: int) -> npt.NDArray[Any]:
+        """(lengths[i],) ids of example `i`: an unsigned view of the memory-mapped file."""
+        return self._tokens[self._offsets[i] : self._offsets[i] + self.lengths[i]]
+
+    def record_name(self, i: int) -> str:
+        """Where example `i` comes from, as in `file.json record 17`."""
+        file, index = self._places[i].tolist()
+        return record_name(self._files[file], index)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Data of a run, ready to be trained on."""
+
+    folder: Path
+    key: str
+    """Hash of all that went in, our code and its libraries included."""
+    fingerprint: str
+    """Hash of the training examples that came out: equal tokens whatever the key."""
+    train: Examples
+    validation: Examples | None
+    tokenizer_folder: Path
+    vocab_size: int
+    bos_id: int
+    eos_id: int
+    unk_id: int | None
+    report: Report
+    """For `train` and `validation` (or None): records `read` = `used` + the sum of `dropped`, which
+    counts by reason; `tokens` and `target_tokens` of the used; `longest` of them;
+    `length_99_percent` and `length_100_percent`: the row that would hold so many of the answered.
+    """
+
+
+def open_prepared(data: DataConfig, folder: Path) -> Prepared:
+    """What a finished cache folder holds, memory-mapped; the files are called as `data` does."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        parts = {
+            part: _open_examples(folder / part, np.dtype(meta["dtype"]), files_of(data, part))
+            for part, report in meta["report"].items()
+            if report is not None
+        }
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} is damaged ({error}): delete it and start again") from error
+    return Prepared(
+        folder=folder,
+        key=folder.name,
+        fingerprint=meta["fingerprint"],
+        train=parts["train"],
+        validation=parts.get("validation"),
+        tokenizer_folder=folder / "tokenizer",
+        vocab_size=meta["vocab_size"],
+        bos_id=meta["bos_id"],
+        eos_id=meta["eos_id"],
+        unk_id=meta["unk_id"],
+        report=meta["report"],
+    )
+
+
+def _open_examples(folder: Path, dtype: np.dtype[Any], files: list[str]) -> Examples:
+    table = np.load(folder / "examples.npy")
+    offsets, lengths, prompt_lengths = (np.ascontiguousarray(table[:, i]) for i in range(3))
+    tokens = np.memmap(folder / "tokens.bin", dtype, mode="r")
+    if len(tokens) != lengths.sum():
+        raise ValueError(f"{folder.name} holds {len(tokens)} tokens, not {lengths.sum()}")
+    return Examples(lengths, prompt_lengths, tokens, offsets, table[:, 3:], files)
+
+
+def files_of(data: DataConfig, part: str) -> list[str]:
+    """Where the records of `part` come from."""
+    return data.validation.files if part == "validation" and data.validation.files else data.files
+
+
+def report_lines(prepared: Prepared) -> list[str]:
+    """What was read, what is used and what was dropped, in words."""
+    lines = []
+    for part, report in prepared.report.items():
+        if report is None:
+            continue
+        empty, long = report["dropped"]["empty_output"], report["dropped"]["too_long"]
+        lines.append(
+            f"{part}: {report['read']:,} records read, {report['used']:,} used, {empty:,} dropped "
+            f"for an empty output, {long:,} dropped for their length"
+        )
+        lines.append(
+            f"{part}: {report['tokens']:,} tokens, {report['target_tokens']:,} of them learned; "
+            f"the longest example has {report['longest']:,}"
+        )
+        if long:
+            lines.append(
+                f"{part}: data.row_tokens={report['length_99_percent']} would hold 99 % of the "
+                f"examples, data.row_tokens={report['length_100_percent']} all"
+            )
+    return [*lines, f"vocabulary: {prepared.vocab_size:,} pieces", f"tokens: {prepared.folder}"]
