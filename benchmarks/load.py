@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from datetime import date
 from importlib.metadata import version
@@ -106,10 +107,12 @@ def write_checkpoint(
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
-def random_pieces(name: str, numel: int, piece: int = 2**20) -> Iterator[Tensor]:
-    generator = torch.Generator().manual_seed(len(name))
-    for start in range(0, numel, piece):
-        yield torch.randn(min(piece, numel - start), generator=generator) * 0.02
+def random_pieces(name: str, numel: int) -> Iterator[Tensor]:
+    """Values that differ from one parameter, and from one piece of it, to the next."""
+    block = torch.randn(2**20, generator=torch.Generator().manual_seed(0)) * 0.02
+    for start in range(0, numel, len(block)):
+        turned = block.roll(zlib.crc32(f"{name}:{start}".encode()) % len(block))
+        yield turned[: numel - start]
 
 
 class Marks:

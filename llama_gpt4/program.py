@@ -124,7 +124,7 @@ def _run(name: str, main: Callable[[ExitReport], None]) -> int:
         trace = traceback.format_exc()
     # A launcher stops the rest as soon as one has ended; that must not cut the last words short.
     _ignore_signals()
-    if trace or (code is ExitCode.BAD_INPUT and report.run_dir is None):
+    if code is not ExitCode.DONE:
         _let_others_speak(trace)
     first = report.write(code, message)
     if code is not ExitCode.DONE:
@@ -136,8 +136,8 @@ def _run(name: str, main: Callable[[ExitReport], None]) -> int:
 
 
 def _let_others_speak(trace: str) -> None:
-    """When one rank dies, the others fail for the loss of it, and know less about the cause; and
-    bad input that all ranks find alike is rank 0's to tell."""
+    """What all ranks find alike is rank 0's to tell, on whose terminal the progress bar is; and
+    when one rank dies, the others fail for the loss of it and know less about the cause."""
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if world_size > 1 and (trace or rank > 0):
         time.sleep(FIRST_WORD_SECONDS)

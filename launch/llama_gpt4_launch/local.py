@@ -107,7 +107,8 @@ class Processes:
             who = f"process {rank} of {len(self._children)}"
             message = f"{who} was ended by {name}{hint}"
             if self._report.write(ExitCode.BUG, message):
-                print(f"llama-gpt4 train: {message}", file=sys.stderr, flush=True)
+                # On a line of its own: the progress bar that stood there will not end it.
+                print(f"\nllama-gpt4 train: {message}", file=sys.stderr, flush=True)
 
     def _worst_code(self) -> ExitCode:
         codes = [child.returncode for child in self._children]
@@ -139,8 +140,8 @@ def process_count(config: LaunchConfig) -> int:
     wanted = max(1, gpus) if config.processes is None else config.processes
     if config.device == "cuda" and wanted > gpus:
         raise InputError(
-            f"launch.device=cuda with {wanted} processes, but this host shows {gpus} GPUs: set "
-            "launch.processes to what there is, or launch.device=cpu to train without"
+            f"launch.device=cuda, but this host shows {gpus or 'no'} GPUs for launch.processes="
+            f"{wanted}: start as many as there are, or train without by launch.device=cpu"
         )
     return wanted
 

@@ -1,5 +1,6 @@
 """Run by torchrun: build the engine's model from checkpoints, count memory and bytes on the way."""
 
+import ctypes
 import json
 import sys
 from pathlib import Path
@@ -23,7 +24,6 @@ class Loaded(Exception):
 
 
 def main(out: Path, folders: list[str]) -> None:
-    # One micro-step of one row: the numbers do not matter here.
     ranks = join(compose_training(["launch.device=cpu"]).launch)
     # The first optimizer of a process imports a compiler, which is not what is measured.
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
@@ -41,6 +41,7 @@ def load(folder: Path, dtype: str, ranks: Ranks, out: Path) -> dict[str, Any]:
          f"model.path={folder}"]
     )  # fmt: skip
     architecture = from_path(folder, config.model)
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what the case before left free would hide memory
     torch.distributed.barrier()
     marks = Marks()
     try:
@@ -51,7 +52,7 @@ def load(folder: Path, dtype: str, ranks: Ranks, out: Path) -> dict[str, Any]:
     def stop(*args: Any, model: torch.nn.Module, **kwargs: Any) -> None:
         marks.end("load")
         slices = {name: (start, x.clone()) for name, start, x in zero_state.local_slices(model)}
-        torch.save(slices, out / f"{folder.name}-{dtype}-{ranks.rank}.pt")
+        torch.save(slices, out / f"{folder.name}-{ranks.rank}.pt")
         raise Loaded(sum(p.ds_tensor.nbytes for p in model.parameters()))
 
     deepspeed.initialize = stop
