@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,11 @@ def parameter_shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
     if not config.tie_embeddings:
         shapes["lm_head.weight"] = (config.vocab_size, d)
     return shapes
+
+
+def n_parameters(config: LlamaConfig) -> int:
+    """All weights of a model, those of norms and embeddings included."""
+    return sum(prod(shape) for shape in parameter_shapes(config).values())
 
 
 def model_flops(config: LlamaConfig, tokens: int, squared_lengths: int, target_rows: int) -> int:

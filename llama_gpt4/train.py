@@ -15,16 +15,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llama_gpt4.architecture import LlamaConfig, from_path, from_sizes, n_parameters
 from llama_gpt4.compose import config_hash, freeze, training_config
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import Examples, Prepared, report_lines
 from llama_gpt4.prepare import prepare
-from llama_gpt4.program import ExitReport, StopRequest, hold, run_program
+from llama_gpt4.program import ExitReport, StopRequest, end_with_parent, hold, run_program
 from llama_gpt4.schedule import Plan, plan_steps
 
 if TYPE_CHECKING:  # they import torch, which has to wait until the configuration is known good
-    from llama_gpt4.architecture import LlamaConfig
     from llama_gpt4.loop import Task
     from llama_gpt4.ranks import Ranks
 
@@ -37,12 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: Sequence[str], report: ExitReport) -> None:
+    is_launched = "--resolved" in arguments  # by ours, which has prepared the run directory
+    if is_launched:
+        end_with_parent()
     config = training_config(arguments)
     prepared = prepare(config)
     rank = int(os.environ.get("RANK", "0"))
     run_dir = Path(config.run_dir)
     if rank == 0:
-        if "--resolved" not in arguments:  # else our launcher has done and said it already
+        if not is_launched:
             hold(run_dir)
             freeze(config)
             (run_dir / "exit.json").unlink(missing_ok=True)
@@ -80,6 +83,7 @@ def train(config: TrainConfig, prepared: Prepared, report: ExitReport) -> None:
             _start_line(config, prepared, architecture, task, plan, ranks, start.step), flush=True
         )
     if start.step < plan.stop_step:
+        _require_room(config, architecture)
         engine = build_engine(config, architecture, weights, ranks)
         if good is not None:
             checkpoint.restore(engine, good)
@@ -95,7 +99,7 @@ def train(config: TrainConfig, prepared: Prepared, report: ExitReport) -> None:
 
 
 def fine_tuning(
-    config: TrainConfig, prepared: Prepared, architecture: "LlamaConfig", ranks: "Ranks"
+    config: TrainConfig, prepared: Prepared, architecture: LlamaConfig, ranks: "Ranks"
 ) -> "Task":
     """Batches and loss of instruction tuning, for `fit`."""
     from torch import Tensor
@@ -219,8 +223,7 @@ def _fix_numerics(config: TrainConfig, ranks: "Ranks") -> None:
         torch.set_float32_matmul_precision("medium")
 
 
-def _architecture_and_weights(config: TrainConfig, prepared: Prepared) -> tuple["LlamaConfig", Any]:
-    from llama_gpt4.architecture import from_path, from_sizes
+def _architecture_and_weights(config: TrainConfig, prepared: Prepared) -> tuple[LlamaConfig, Any]:
     from llama_gpt4.hub import local_snapshot
     from llama_gpt4.weights import RandomWeights, folder_weights
 
@@ -237,6 +240,20 @@ def _architecture_and_weights(config: TrainConfig, prepared: Prepared) -> tuple[
     return architecture, folder_weights(folder, architecture)
 
 
+def _require_room(config: TrainConfig, architecture: LlamaConfig) -> None:
+    """A save that fills the disk after hours of training is found out before the first step."""
+    # Master weights and two moments in float32; a new checkpoint is there before an old one goes.
+    checkpoint_bytes = 12 * n_parameters(architecture)
+    needed = (config.train.keep_checkpoints + 1) * checkpoint_bytes
+    free = shutil.disk_usage(config.run_dir).free
+    if free < needed:
+        raise InputError(
+            f"run_dir={config.run_dir} has {free / 1e9:,.1f} GB free, and "
+            f"{config.train.keep_checkpoints + 1} checkpoints of {checkpoint_bytes / 1e9:,.1f} GB "
+            "must fit: choose another disk, or lower train.keep_checkpoints"
+        )
+
+
 def _require_same_data(good: Any, prepared: Prepared) -> None:
     if good.state.data_fingerprint != prepared.fingerprint:
         raise InputError(
@@ -245,9 +262,7 @@ def _require_same_data(good: Any, prepared: Prepared) -> None:
         )
 
 
-def _describe(
-    config: TrainConfig, architecture: "LlamaConfig", prepared: Prepared
-) -> dict[str, Any]:
+def _describe(config: TrainConfig, architecture: LlamaConfig, prepared: Prepared) -> dict[str, Any]:
     """The model's config.json."""
     return architecture.to_hugging_face(
         config.precision.dtype,
@@ -269,17 +284,12 @@ def _keep_tokenizer(prepared: Prepared, run_dir: Path) -> None:
 def _start_line(
     config: TrainConfig,
     prepared: Prepared,
-    architecture: "LlamaConfig",
+    architecture: LlamaConfig,
     task: "Task",
     plan: Plan,
     ranks: "Ranks",
     start: int,
 ) -> str:
-    from math import prod
-
-    from llama_gpt4.architecture import parameter_shapes
-
-    parameters = sum(prod(shape) for shape in parameter_shapes(architecture).values())
     rows = config.rows_per_step
     examples = prepared.train.n / task.batches.steps_per_epoch
     size = (
@@ -290,7 +300,8 @@ def _start_line(
     )
     resumed = f", resuming after step {start}" if start else ""
     return (
-        f"{config.name}: {parameters:,} parameters, vocabulary {architecture.vocab_size:,}; "
+        f"{config.name}: {n_parameters(architecture):,} parameters, "
+        f"vocabulary {architecture.vocab_size:,}; "
         f"{size}; "
         f"{plan.stop_step} steps of a schedule of {plan.total_steps} "
         f"({task.batches.steps_per_epoch} an epoch), warm-up {plan.warmup_steps}; "

@@ -135,3 +135,15 @@ def wait_for_steps(run_dir: Path, n: int, seconds: float = 120) -> None:
             return
         time.sleep(0.05)
     raise AssertionError(f"no {n} steps in {seconds} s: {os.listdir(run_dir)}")
+
+
+def test_a_disk_without_room_for_the_checkpoints_is_found_before_the_first_step(
+    tmp_path: Path,
+) -> None:
+    refused = llama_gpt4(
+        "train", *FAST, f"run_dir={tmp_path}/run", "train.keep_checkpoints=1000000000",
+        "launch.processes=1",
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert "GB free" in refused.stderr and "train.keep_checkpoints" in refused.stderr
+    assert not (tmp_path / "run" / "checkpoints").exists()
