@@ -1,4 +1,4 @@
-"""Memory, bytes and seconds that it takes to load a checkpoint under ZeRO-3: ours, and transformers'.
+"""Memory, bytes and seconds of loading a checkpoint under ZeRO-3: our way, and transformers'.
 
     python benchmarks/load.py [--processes 2] [--results benchmarks/results/load.md]
 
@@ -47,7 +47,7 @@ WAYS = ("ours", "transformers")
 
 
 class MemoryPeak:
-    """The largest anonymous memory of this process, looked at every 5 ms, since the last `start`."""
+    """The largest anonymous memory of this process since the last `start`, seen every 5 ms."""
 
     def __init__(self) -> None:
         self._peak = 0
@@ -87,7 +87,7 @@ def bytes_read() -> int:
 def write_checkpoint(
     folder: Path, architecture: LlamaConfig, dtype: torch.dtype, shard_bytes: int
 ) -> None:
-    """A Hugging Face folder of random weights, never more than a few megabytes of them in memory."""
+    """A Hugging Face folder of random weights, of which a few megabytes are in memory at a time."""
     folder.mkdir(parents=True)
     name = str(dtype).removeprefix("torch.")
     described = architecture.to_hugging_face(name, bos_id=1, eos_id=2, pad_id=0)
@@ -257,7 +257,8 @@ def report(results: dict[str, list[dict[str, Any]]], model_bytes: int, n_files: 
         f"{processes} processes on the CPU. Made by `python benchmarks/load.py`.",
         "",
         "Anonymous memory beyond that of the bare processes and beyond the partitions themselves, "
-        "its peaks summed over the ranks; `model` is the bytes of all weights.",
+        "its peaks summed over the ranks; a model is the bytes of all weights. `initialize` adds "
+        "DeepSpeed's own tensors: float32 weights, gradients, buckets.",
         "",
         "| | seconds | extra memory, all ranks | … in models | largest rank, with its partition "
         "| `initialize`, seconds | … extra memory in models |",

@@ -59,7 +59,9 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
         raise InputError(f"run_dir={config.run_dir} has no checkpoint: name the directory of a run")
     if config.step is not None and config.step not in steps:
         there = ", ".join(map(str, steps))
-        raise InputError(f"step={config.step} has no checkpoint: {config.run_dir} has steps {there}")
+        raise InputError(
+            f"step={config.step} has no checkpoint: {config.run_dir} has steps {there}"
+        )
     step = steps[-1] if config.step is None else config.step
     output = Path(config.output).resolve() if config.output else run_dir / "model"
     if output != run_dir / "model" and output.exists():
@@ -67,7 +69,9 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
     checkpoint = Checkpoint(step_folder(run_dir, step))
     damaged = checkpoint.damaged_files()
     if damaged:
-        raise InputError(f"{checkpoint.folder}/{damaged[0]} is damaged or missing: name another step")
+        raise InputError(
+            f"{checkpoint.folder}/{damaged[0]} is damaged or missing: name another step"
+        )
     dtype = config.dtype or checkpoint.architecture["dtype"]
     export(checkpoint, run_dir / "tokenizer", output, dtype, config.shard_bytes)
     print(f"step {step} -> {output}")
@@ -130,8 +134,10 @@ def _write_weights(checkpoint: "Checkpoint", folder: Path, dtype: str, shard_byt
 
     shapes = parameter_shapes(from_hugging_face(checkpoint.architecture))
     target = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-    shards = _shards({name: prod(shape) * target.itemsize for name, shape in shapes.items()}, shard_bytes)
-    weight_map = {}
+    shards = _shards(
+        {name: prod(shape) * target.itemsize for name, shape in shapes.items()}, shard_bytes
+    )
+    weight_map: dict[str, str] = {}
     for number, names in enumerate(shards, 1):
         file = (
             "model.safetensors"

@@ -49,7 +49,7 @@ class Metrics:
             return
         run_dir = Path(config.run_dir)
         _forget_after(run_dir / "metrics.jsonl", start)
-        self._file = open(run_dir / "metrics.jsonl", "a", buffering=1)
+        self._file = (run_dir / "metrics.jsonl").open("a", buffering=1)
         # A log file gets a line now and then, a terminal a bar that moves.
         seconds = 1 if sys.stderr.isatty() else 15
         self._bar = tqdm(

@@ -1,5 +1,6 @@
 """How a program of ours starts and ends: signals, exit codes, one line for bad input."""
 
+import ctypes
 import fcntl
 import json
 import logging
@@ -84,12 +85,19 @@ def hold(run_dir: Path) -> int:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        os.close(handle)
         raise InputError(
             f"run_dir={run_dir} is in use by a run that has not ended: stop it, or choose another"
         ) from None
     except OSError as error:  # some network file systems have no locks
         log.warning("%s cannot be locked (%s): start it only once", run_dir, error.strerror)
     return handle
+
+
+def end_with_parent() -> None:
+    """Let a killed launcher count as a request to stop: nobody else would tell this process."""
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 def _end_here(number: int, frame: FrameType | None) -> None:

@@ -177,7 +177,7 @@ def _read_whole(file: FileIO, buffer: memoryview) -> None:
 
 def _bytes_of(tensor: Tensor) -> memoryview:
     """The memory of a contiguous tensor (n,) on the CPU."""
-    return memoryview(tensor.detach().view(torch.uint8).numpy())
+    return tensor.detach().view(torch.uint8).numpy().data
 
 
 def _blocks(head: bytes, tensors: list[Outgoing]) -> Iterator[bytes | memoryview]:

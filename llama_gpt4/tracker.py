@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from llama_gpt4.compose import load_resolved
 from llama_gpt4.config import TrainConfig
@@ -61,6 +61,9 @@ def main(run_dir: Path, written: int) -> None:
     for line in follow(run_dir / "metrics.jsonl", written, ended):
         run.log({key: value for key, value in line.items() if key != "step"}, step=line["step"])
     run.finish()
+    # All is written. What W&B would do at exit is its own telemetry, which waits for the server.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def follow(path: Path, written: int, ended: threading.Event) -> Iterator[dict[str, Any]]:
@@ -93,7 +96,7 @@ def _start(config: TrainConfig) -> Any:
     if not id_file.exists():
         id_file.write_text(secrets.token_hex(4))
 
-    def start(mode: str) -> Any:
+    def start(mode: Literal["online", "offline"]) -> Any:
         return wandb.init(
             project=config.tracking.project,
             group=config.tracking.group,

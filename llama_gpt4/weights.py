@@ -132,9 +132,10 @@ def _require_shapes(
         if name not in found:
             raise InputError(f"{folder} has no {name}: its weights do not belong to its config")
         held = found[name]
-        if tuple(held.shape) != shape:
+        found_shape = tuple(held.shape)
+        if found_shape != shape:
             raise InputError(
-                f"{folder}: {name} has the shape {tuple(held.shape)}, the configuration says {shape}"
+                f"{folder}: {name} has the shape {found_shape}, the configuration says {shape}"
             )
         if not held.dtype.is_floating_point:
             raise InputError(

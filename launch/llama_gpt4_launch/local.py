@@ -18,7 +18,7 @@ from llama_gpt4.compose import compose_training, freeze
 from llama_gpt4.config import LaunchConfig, TrainConfig
 from llama_gpt4.errors import ExitCode, InputError
 from llama_gpt4.help import wants_help
-from llama_gpt4.program import SIGNALS, STOP_SIGNALS, ExitReport, hold, run_program
+from llama_gpt4.program import SIGNALS, ExitReport, hold, run_program
 
 GRACE_SECONDS = 20.0
 """How long the other processes may take to end after one has failed or Ctrl-C was pressed."""
@@ -54,7 +54,11 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
         return
     # The processes have said what went wrong; their parent only passes their code on.
     report.write(code, "see the lines above it on the terminal, or the logs")
-    if code is ExitCode.BAD_INPUT and is_new and {p.name for p in run_dir.iterdir()} <= BEFORE_TRAINING:
+    if (
+        code is ExitCode.BAD_INPUT
+        and is_new
+        and {p.name for p in run_dir.iterdir()} <= BEFORE_TRAINING
+    ):
         shutil.rmtree(run_dir)
     sys.exit(code)
 
@@ -98,7 +102,7 @@ class Processes:
         return self._worst_code()
 
     def _report_kills(self) -> None:
-        """Say at once who was killed: the others fail for the loss of it, and their words mislead."""
+        """Say at once who was killed: the others fail for the loss of it and know less."""
         for rank, child in enumerate(self._children):
             if child.returncode is None or child.returncode >= 0 or self._received:
                 continue
@@ -117,9 +121,8 @@ class Processes:
         if ExitCode.BAD_INPUT in codes:
             return ExitCode.BAD_INPUT
         # Those who were asked to stop before they could listen have nothing to save either.
-        if self._received and (ExitCode.PREEMPTED in codes or any(c < 0 for c in codes) or not codes):
-            return ExitCode.PREEMPTED
-        if ExitCode.PREEMPTED in codes:
+        is_cut_off = self._received and (not codes or min(codes) < 0)
+        if ExitCode.PREEMPTED in codes or is_cut_off:
             return ExitCode.PREEMPTED
         return ExitCode.BUG if any(codes) else ExitCode.DONE
 

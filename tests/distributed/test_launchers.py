@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from llama_gpt4_launch.local import GRACE_SECONDS
 
 from llama_gpt4.compose import load_resolved
-from llama_gpt4_launch.local import GRACE_SECONDS
+from llama_gpt4.program import hold
 
 from ..command import CLI, ENVIRONMENT, FAST, metrics, run
 
@@ -47,7 +48,6 @@ def deepspeed_without_local_rank() -> list[str]:
 def torchrun() -> list[str]:
     launcher = [str(BIN / "torchrun"), "--nproc-per-node", "2", "--master-port", free_port()]
     return [*launcher, "-m", "llama_gpt4.train"]
-
 
 
 def error_lines(done: "subprocess.CompletedProcess[str]") -> list[str]:
@@ -176,10 +176,9 @@ class Run:
 
     def ends(self, seconds: float) -> tuple[int, list[str]]:
         """Its code and our lines about the end; no process of it is left."""
-        output = self.process.communicate(timeout=seconds)[0]
-        self.output = output
+        self.output = self.process.communicate(timeout=seconds)[0]
         assert members(self.process.pid) == []
-        lines = output.replace("\r", "\n").splitlines()
+        lines = self.output.replace("\r", "\n").splitlines()
         return self.process.returncode, [line for line in lines if line.startswith("llama-gpt4 ")]
 
 
@@ -235,11 +234,18 @@ def test_torchrun_holds_the_directory_and_passes_the_signal_on(tmp_path: Path) -
     job.process.send_signal(signal.SIGTERM)
     code, _ = job.ends(GRACE_SECONDS + 40)
     assert code != 0 and exit_code(tmp_path / "run") == 75
-    # Nobody holds the directory any more, and step by step it goes on.
-    saved = metrics(tmp_path / "run")[-1]["step"]
-    steps = [f"train.steps={saved + 1}", "schedule.steps=5000"]
-    done = run([*ours(), *FAST, *steps, f"run_dir={tmp_path}/run"])
-    assert done.returncode == 0, done.stderr
+    os.close(hold(job.run_dir))  # nobody has it any more
+
+
+def test_a_killed_launcher_takes_its_processes_along(tmp_path: Path) -> None:
+    job = Run(tmp_path / "run", ours())
+    job.wait_until(job.has_steps)
+    job.process.kill()
+    code, _ = job.ends(60)
+    assert code == -signal.SIGKILL
+    assert exit_code(tmp_path / "run") == 75
+    assert (tmp_path / "run" / "checkpoints" / f"step-{metrics(job.run_dir)[-1]['step']}").exists()
+    os.close(hold(job.run_dir))
 
 
 def test_ctrl_c_ends_all_without_traces(tmp_path: Path) -> None:

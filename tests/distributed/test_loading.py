@@ -159,7 +159,7 @@ def test_a_rank_reads_its_own_slices_and_the_headers(
 ) -> None:
     ratio = STORED.get(case, torch.bfloat16).itemsize / getattr(torch, CASES[case]).itemsize
     files = list((checkpoints / case).glob("*.safetensors"))
-    headers = sum(8 + int.from_bytes(open(file, "rb").read(8), "little") for file in files)
+    headers = sum(8 + int.from_bytes(file.read_bytes()[:8], "little") for file in files)
     for rank in measured(out, case):
         read = sum(phase["read_bytes"] for phase in rank["phases"].values())
         slices = rank["partition_bytes"] * ratio

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from llama_gpt4_launch import cli
 
 from ..command import FAST, llama_gpt4, metrics, train
@@ -94,34 +93,23 @@ def test_keys(refused: Any, override: str, words: list[str]) -> None:
     assert all(word in line for word in words), line
 
 
-def test_a_recipe_for_gpus_says_what_is_missing_first(refused: Any, model: Path) -> None:
-    # FAST says launch.device=cpu; the recipe's own value comes back by naming it.
-    recipe = [
-        "experiment=alpaca_7b",
-        "model=from_path",
-        f"model.path={model}",
-        "~model.n_layers",
-        "~model.hidden_size",
-        "~model.feed_forward_size",
-    ]
-    sizes = [f"model.{key}=null" for key in ("n_layers", "hidden_size", "feed_forward_size")]
-    rest = ["batch.tokens_per_step=null", "data.row_tokens=512"]
-    line = refused(*recipe[:3], *sizes, *rest, "launch.device=cuda")
-    assert "launch.device=cuda" in line and "no GPUs" in line
-    line = refused(*recipe[:3], *sizes, *rest)
-    assert "alpaca_gpt4_data.json does not exist" in line
-
-
 def from_model(folder: Path) -> list[str]:
     sizes = [f"model.{key}=null" for key in ("n_layers", "hidden_size", "feed_forward_size")]
     return ["model=from_path", f"model.path={folder}", *sizes, "launch.processes=1"]
 
 
+def test_a_recipe_for_gpus_says_what_is_missing_first(refused: Any, model: Path) -> None:
+    recipe = [*from_model(model), "experiment=alpaca_7b"]
+    rest = ["batch.tokens_per_step=null", "data.row_tokens=512"]
+    line = refused(*recipe, *rest, "launch.device=cuda")
+    assert "launch.device=cuda" in line and "no GPUs" in line
+    line = refused(*recipe, *rest)
+    assert "alpaca_gpt4_data.json does not exist" in line
+
+
 def test_a_tokenizer_larger_than_the_model(refused: Any, model: Path, tmp_path: Path) -> None:
     larger = tmp_path / "larger"
-    done = llama_gpt4(
-        "prepare", *FAST, "tokenizer.vocab_size=1500", f"data.cache_dir={larger}"
-    )
+    done = llama_gpt4("prepare", *FAST, "tokenizer.vocab_size=1500", f"data.cache_dir={larger}")
     assert done.returncode == 0, done.stderr
     [tokenizer] = larger.glob("*/tokenizer")
     line = refused(*from_model(model), f"tokenizer.path={tokenizer}")

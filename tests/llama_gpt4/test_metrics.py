@@ -105,7 +105,10 @@ def test_lines_of_a_real_run(tmp_path: Path) -> None:
     lines = [
         json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     ]
-    kinds = [next(key for key in ("loss", "eval_loss", "save_stall_seconds") if key in line) for line in lines]
+    kinds = [
+        next(key for key in ("loss", "eval_loss", "save_stall_seconds") if key in line)
+        for line in lines
+    ]
     assert kinds == ["loss", "eval_loss", "save_stall_seconds"] * 2
     for line in lines:
         if "loss" in line:

@@ -255,7 +255,7 @@ def test_a_broken_file_is_named_in_one_line(case: str, tmp_path: Path) -> None:
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(damage=st.binary(max_size=40), at=st.integers(0, 200))
 def test_no_damage_is_a_bug(
     damage: bytes, at: int, tmp_path_factory: pytest.TempPathFactory

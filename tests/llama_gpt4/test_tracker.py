@@ -3,6 +3,7 @@ restart, and never a reason to wait or to fail."""
 
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from llama_gpt4 import tracker as tracker_module
 from llama_gpt4.compose import compose_training, freeze
 from llama_gpt4.tracker import CLOSE_SECONDS, Tracker, follow
 
@@ -163,8 +165,7 @@ def test_a_dead_server_neither_stops_nor_holds_a_run(tmp_path: Path) -> None:
 def test_a_server_that_never_answers_delays_the_end_by_a_bounded_time(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import socket
-
+    monkeypatch.setattr(tracker_module, "CLOSE_SECONDS", 3.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.delenv("WANDB_MODE", raising=False)
         monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
@@ -173,7 +174,7 @@ def test_a_server_that_never_answers_delays_the_end_by_a_bounded_time(
         write(run_dir, 1)
         began = time.monotonic()
         tracker.close()
-        assert time.monotonic() - began < CLOSE_SECONDS + 2
+        assert time.monotonic() - began < 5
     assert tracker._process.returncode is not None
 
 
