@@ -1,12 +1,30 @@
-"""x"""
+"""One training run in two fresh processes, measured from outside.
+
+Whoever trains appends a JSON line a step to `metrics.jsonl`; each line is stamped with the clock,
+and with what Linux says about the processes: nothing depends on how a trainer measures itself.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RANKS = 2
+POLL_SECONDS = 0.02
+
+Processes = list[subprocess.Popen[bytes]]
 
 
 @dataclass(frozen=True)
-class Run:
+class Measured:
     """One run of one side, from the end of the last warm-up step to the end of the last step."""
 
     side: str
-    repeat: int
     tokens: int
     seconds: float
     cpu_seconds: float
@@ -26,22 +44,14 @@ class Run:
         return self.tokens / self.cpu_seconds
 
 
-def run_side(side: Side, repeat: int, folder: Path, arguments: argparse.Namespace) -> Run:
-    """Start the ranks of one run, and measure them step by step."""
-    steps = arguments.warmup_steps + arguments.steps
-    run_dir = Path(tempfile.mkdtemp(dir=folder))
-    if side.settings is None:
-        command = [sys.executable, "-m", "llama_gpt4.train", *our_overrides(folder)]
-        command += [f"run_dir={run_dir}", f"train.steps={steps}"]
-    else:
-        command = [arguments.peer_python, str(HERE / "peer_trl.py"), *peer_options(side, folder)]
-        command += ["--run-dir", str(run_dir), "--steps", str(steps)]
+def measure(
+    side: str, command: list[str], run_dir: Path, warmup_steps: int, steps: int
+) -> Measured:
+    """Start a rank's `command` on every rank, and measure the steps that follow the warm-up."""
     load = os.getloadavg()[0]
     with open(run_dir / "output", "w") as output:
         ranks = [
-            subprocess.Popen(
-                command, env=environment, cwd=folder, stdout=output, stderr=subprocess.STDOUT
-            )
+            subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
             for environment in environments()
         ]
         try:
@@ -50,19 +60,16 @@ def run_side(side: Side, repeat: int, folder: Path, arguments: argparse.Namespac
         finally:
             for rank in ranks:
                 rank.kill()
-    if any(codes) or len(stamps) != steps:
-        raise RuntimeError(f"{side.name} failed:\n" + (run_dir / "output").read_text()[-3000:])
-    (first_line, *_), (_, began, cpu_began, _) = stamps[0], stamps[arguments.warmup_steps - 1]
-    measured = stamps[arguments.warmup_steps :]
-    _, ended, cpu_ended, peak_bytes = measured[-1]
-    return Run(
-        side=side.name,
-        repeat=repeat,
-        tokens=int(sum(line["tokens"] for line, *_ in measured)),
-        seconds=ended - began,
-        cpu_seconds=cpu_ended - cpu_began,
-        peak_bytes=peak_bytes,
-        first_loss=first_line["loss"],
+    if any(codes) or len(stamps) != warmup_steps + steps:
+        raise RuntimeError(f"{side} failed:\n" + (run_dir / "output").read_text()[-3000:])
+    began, measured = stamps[warmup_steps - 1], stamps[warmup_steps:]
+    return Measured(
+        side=side,
+        tokens=int(sum(stamp.line["tokens"] for stamp in measured)),
+        seconds=measured[-1].clock - began.clock,
+        cpu_seconds=measured[-1].cpu_seconds - began.cpu_seconds,
+        peak_bytes=measured[-1].peak_bytes,
+        first_loss=stamps[0].line["loss"],
         load=load,
     )
 
@@ -83,41 +90,47 @@ def environments() -> Iterator[dict[str, str]]:
             "MASTER_PORT": str(port),
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",
-            "HF_DATASETS_CACHE": str(Path(tempfile.gettempdir()) / "train_cpu_datasets"),
         }
 
 
-def stamped_lines(
-    path: Path, ranks: list[subprocess.Popen[bytes]]
-) -> Iterator[tuple[dict[str, Any], float, float, int]]:
-    """Each training line with the time, the ranks' CPU seconds and their largest memory so far."""
+@dataclass(frozen=True)
+class Stamp:
+    """A line of metrics, and where things stood when it appeared."""
+
+    line: dict[str, Any]
+    clock: float
+    cpu_seconds: float
+    peak_bytes: int
+
+
+def stamped_lines(path: Path, ranks: Processes) -> Iterator[Stamp]:
+    """Each training line of `path`, until the ranks are done or one of them fails."""
     n_read = 0
     while all(rank.poll() in (None, 0) for rank in ranks):
         text = path.read_text() if path.exists() and path.stat().st_size > n_read else ""
-        lines = [json.loads(line) for line in text[n_read:].splitlines(keepends=True)]
-        n_read = max(n_read, len(text))
-        for line in lines:
+        new = text[n_read : text.rfind("\n") + 1]
+        n_read += len(new)
+        for line in map(json.loads, new.splitlines()):
             if "loss" in line:
-                yield line, time.perf_counter(), cpu_seconds(ranks), peak_bytes(ranks)
+                yield Stamp(line, time.perf_counter(), cpu_seconds(ranks), peak_bytes(ranks))
         if all(rank.poll() == 0 for rank in ranks):
             return
         time.sleep(POLL_SECONDS)
 
 
-def cpu_seconds(ranks: list[subprocess.Popen[bytes]]) -> float:
+def cpu_seconds(ranks: Processes) -> float:
+    """User and system time of all ranks so far."""
     ticks = 0
     for rank in ranks:
         fields = Path(f"/proc/{rank.pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])  # user and system
+        ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def peak_bytes(ranks: list[subprocess.Popen[bytes]]) -> int:
+def peak_bytes(ranks: Processes) -> int:
     """`VmHWM`, the kernel's own record of a process's largest resident memory."""
     peaks = []
     for rank in ranks:
         status = Path(f"/proc/{rank.pid}/status").read_text()
         peaks.append(int(status.partition("VmHWM:")[2].split()[0]) * 1024)
     return max(peaks)
-
-

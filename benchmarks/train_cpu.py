@@ -13,17 +13,17 @@ import csv
 import json
 import multiprocessing
 import os
-import socket
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import date
 from pathlib import Path
+from statistics import median
 from typing import Any
+
+from measured_run import RANKS, Measured, measure
 
 HERE = Path(__file__).resolve().parent
 ROW_TOKENS = 512
@@ -38,10 +38,10 @@ DEEPSPEED = {
 }
 """TRL's ZeRO settings are ours (`zero_optimization` is taken from our derived configuration)."""
 
-LESSON = """What bounds us is the arithmetic: of a rank's CPU seconds, about two thirds are matrix products at
-the speed that one core reaches for them alone (100 GFLOP/s here), half of these in the loss head,
-where only answer tokens are multiplied. Attention takes an eighth; DeepSpeed's hooks, the
-collectives and AdamW share what little is left."""
+LESSON = """What bounds us is arithmetic: of a rank's CPU seconds, about two thirds are matrix
+products at the speed that a core reaches for them alone (100 GFLOP/s where it was profiled), half
+of these in the loss head, where only answer tokens are multiplied. Attention takes an eighth;
+DeepSpeed's hooks, the collectives and AdamW share what little is left."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,13 @@ def main() -> int:
         )
         writer.start()
         writer.join()
-        rows_of_examples = write_examples(folder)
-        sides = [side for side in all_sides(rows_of_examples) if arguments.only in side.name]
+        examples_per_rank = write_examples(folder)
+        sides = [side for side in all_sides(examples_per_rank) if arguments.only in side.name]
         runs = []
         for repeat in range(arguments.repeats):
             for side in sides:
-                run = run_side(side, repeat, folder, arguments)
-                print(
-                    f"{side.name}, repeat {repeat + 1}: {run.tokens_per_second:.0f} tokens/s, "
-                    f"{run.peak_bytes / 2**20:.0f} MiB, load {run.load:.1f}",
-                    flush=True,
-                )
+                run = run_side(side, folder, arguments)
+                print(f"{repeat + 1}: {run}", flush=True)
                 runs.append(run)
     table = "\n".join(table_lines(sides, runs))
     print(table)
@@ -101,17 +97,19 @@ def _arguments() -> argparse.Namespace:
 def all_sides(examples_per_rank: int) -> list[Side]:
     """Us, and TRL with the best settings that were found for each of its ways to batch.
 
-    Smaller micro-batches serve TRL better than one of the whole batch: packing masks one square of
-    scores over a micro-batch, and padding fills up to its longest example.
+    Small micro-batches serve TRL better than one of the whole batch, in speed and memory: without
+    flash attention, packing and padding-free mask one square of scores over a micro-batch, and
+    padding fills up to its longest example. One example at a time needs no padding at all.
     """
     rows_per_rank = STEP_TOKENS // ROW_TOKENS // RANKS
     packing = {"packing": True} | micro_batches(rows_per_rank, 2)
-    padding = micro_batches(examples_per_rank, 3)
+    padding_free = {"padding_free": True, "max_length": None} | micro_batches(examples_per_rank, 3)
     return [
         Side("ours", None),
         Side("TRL, packing", packing),
-        Side("TRL, padding", padding),
-        Side("TRL, padding-free", padding | {"padding_free": True, "max_length": None}),
+        Side("TRL, padding-free", padding_free),
+        Side("TRL, one by one", micro_batches(examples_per_rank, 1)),
+        Side("TRL, padding", micro_batches(examples_per_rank, 3)),
     ]
 
 
@@ -181,6 +179,19 @@ def write_examples(folder: Path) -> int:
     return round(STEP_TOKENS / float(examples.lengths.mean()) / RANKS)
 
 
+def run_side(side: Side, folder: Path, arguments: argparse.Namespace) -> Measured:
+    """One run of one side, in a new directory."""
+    run_dir = Path(tempfile.mkdtemp(dir=folder))
+    steps = arguments.warmup_steps + arguments.steps
+    if side.settings is None:
+        command = [sys.executable, "-m", "llama_gpt4.train", *our_overrides(folder)]
+        command += [f"run_dir={run_dir}", f"train.steps={steps}"]
+    else:
+        command = [arguments.peer_python, str(HERE / "peer_trl.py"), *peer_options(side, folder)]
+        command += ["--run-dir", str(run_dir), "--steps", str(steps)]
+    return measure(side.name, command, run_dir, arguments.warmup_steps, arguments.steps)
+
+
 def peer_options(side: Side, folder: Path) -> list[str]:
     from llama_gpt4.compose import compose_training
     from llama_gpt4.deepspeed_config import deepspeed_config
@@ -199,35 +210,39 @@ def peer_options(side: Side, folder: Path) -> list[str]:
     return [str(part) for option in options.items() for part in option]
 
 
-def table_lines(sides: list[Side], runs: list[Run]) -> Iterator[str]:
+def table_lines(sides: list[Side], runs: list[Measured]) -> Iterator[str]:
     """Medians over the repeats; ratios are medians of the ratios within a repeat."""
     of = {side.name: [run for run in runs if run.side == side.name] for side in sides}
     ours = of[sides[0].name]
-    yield "| | tokens/s | tokens per CPU second | peak MiB a rank | first loss | " + (
-        f"speed, {sides[0].name} / this | CPU time, this / {sides[0].name} "
-        f"| memory, {sides[0].name} / this |"
+    yield "| | tokens/s | tokens per CPU second | peak MiB a rank | first loss | ours / this: " + (
+        "tokens/s | per CPU second | memory |"
     )
     yield "|---" * 8 + "|"
     for name, theirs in of.items():
-        pairs = list(zip(ours, theirs, strict=True))
         cells = [
-            f"{statistics.median(run.tokens_per_second for run in theirs):.0f}",
-            f"{statistics.median(run.tokens_per_cpu_second for run in theirs):.0f}",
-            f"{statistics.median(run.peak_bytes for run in theirs) / 2**20:.0f}",
+            f"{median(run.tokens_per_second for run in theirs):.0f}",
+            f"{median(run.tokens_per_cpu_second for run in theirs):.0f}",
+            f"{median(run.peak_bytes for run in theirs) / 2**20:.0f}",
             f"{theirs[0].first_loss:.3f}",
-            f"{statistics.median(a.tokens_per_second / b.tokens_per_second for a, b in pairs):.2f}",
-            f"{statistics.median(a.tokens_per_cpu_second / b.tokens_per_cpu_second for a, b in pairs):.2f}",
-            f"{statistics.median(a.peak_bytes / b.peak_bytes for a, b in pairs):.2f}",
+            f"{ratio(ours, theirs, 'tokens_per_second'):.2f}",
+            f"{ratio(ours, theirs, 'tokens_per_cpu_second'):.2f}",
+            f"{ratio(ours, theirs, 'peak_bytes'):.2f}",
         ]
         yield f"| {name} | " + " | ".join(cells) + " |"
 
 
-def store(runs: list[Run], table: str, arguments: argparse.Namespace) -> None:
+def ratio(ours: list[Measured], theirs: list[Measured], quantity: str) -> float:
+    """Median over the repeats of the ratio within a repeat, where both met the same load."""
+    pairs = zip(ours, theirs, strict=True)
+    return median(getattr(a, quantity) / getattr(b, quantity) for a, b in pairs)
+
+
+def store(runs: list[Measured], table: str, arguments: argparse.Namespace) -> None:
     """Every run to results/train_cpu.csv; the table, with what it was measured on, to .md."""
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)
     with open(folder / "train_cpu.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Run)])
+        writer = csv.DictWriter(file, [field.name for field in fields(Measured)])
         writer.writeheader()
         writer.writerows(asdict(run) for run in runs)
     loads = [run.load for run in runs]

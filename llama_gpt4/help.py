@@ -6,6 +6,7 @@ reference manual; they are read from the source, so that nothing is written twic
 
 import ast
 import inspect
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -14,7 +15,7 @@ from typing import get_type_hints
 from omegaconf import OmegaConf
 
 from llama_gpt4.compose import compose_yaml
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import ExitCode, InputError
 
 
 def wants_help(program: str, schema: type, arguments: Sequence[str]) -> bool:
@@ -29,7 +30,8 @@ def wants_help(program: str, schema: type, arguments: Sequence[str]) -> bool:
             overrides = [argument for argument in arguments if argument != "--cfg"]
             print(OmegaConf.to_yaml(compose_yaml(schema, program, overrides)), end="")
         except InputError as error:
-            raise SystemExit(f"llama-gpt4 {program}: {error}") from error
+            print(f"llama-gpt4 {program}: {error}", file=sys.stderr)
+            raise SystemExit(ExitCode.BAD_INPUT) from error
         return True
     return False
 

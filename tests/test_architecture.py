@@ -63,7 +63,7 @@ def test_every_module_has_its_tests(room: str) -> None:
     folder = {"llama_gpt4": "llama_gpt4", "llama_gpt4_kernels": "kernels"}.get(room, "launch")
     tested_elsewhere = {
         "__init__", "errors", "engine", "loop", "ranks", "train", "checkpoint", "zero_state",
-        "export", "metrics", "program", "local", "reference", "examples", "tracker",
+        "reference", "examples",
     }  # fmt: skip  # they need processes: tests/distributed and tests/e2e
     for path in ROOMS[room].glob("*.py"):
         if path.stem not in tested_elsewhere:
