@@ -1,9 +1,10 @@
 """Who this process is among all processes of a run, and how they talk.
 
-This is the only file that reads the launcher's environment (`RANK`, `WORLD_SIZE`, …), the same for
+The launcher says it in the environment (`RANK`, `WORLD_SIZE`, …), in the same variables for
 `llama-gpt4 train`, `deepspeed` and `torchrun`; without a launcher it is a run of one process.
 """
 
+import ctypes
 import os
 import signal
 import socket
@@ -40,6 +41,8 @@ def join(config: LaunchConfig) -> Ranks:
     local_rank = int(os.environ["LOCAL_RANK"])
     on_host = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
     _share_cores(on_host)
+    if device == "cpu":
+        _share_heap()
 
     # DeepSpeed calls collectives by names that torch 2.13 deprecates, once a layer and step.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
@@ -117,6 +120,15 @@ def _device_type(wanted: str) -> str:
             "without one"
         )
     return "cuda" if has_cuda and wanted != "cpu" else "cpu"
+
+
+def _share_heap() -> None:
+    """One heap for all threads of a rank: gloo's many threads would each keep one of their own,
+    which grows by the step and is never given back."""
+    arena_max = -8  # M_ARENA_MAX of mallopt(3)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc; others have no arenas
+        libc.mallopt(arena_max, 1)
 
 
 def _share_cores(processes: int) -> None:
