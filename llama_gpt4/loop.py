@@ -126,7 +126,7 @@ def _train_step(
     engines.set_learning_rate(engine, rate)
     micro_batches, n = task.batches.micro_batches(step), task.batches.micro_steps(step)
     losses: list[Tensor] = []
-    names: list[str] = []
+    batches: list[Any] = []
     for micro_step in range(n):
         asked = time.perf_counter()
         batch = next(micro_batches)
@@ -136,8 +136,8 @@ def _train_step(
         # DeepSpeed averages gradients over the ranks, while the parts of our loss add up.
         engine.backward(loss * ranks.world_size)
         losses.append(loss.detach())
-        names += task.names_of(batch)
-    loss_value, stopping = _agree(torch.stack(losses), names, step, ranks, stop)
+        batches.append(batch)
+    loss_value, stopping = _agree(torch.stack(losses), task, batches, step, ranks, stop)
     norm = engines.step(engine)
     if not math.isfinite(norm) or norm < 0:  # DeepSpeed says -1 where it met inf or NaN
         raise InputError(
@@ -164,7 +164,12 @@ def _train_step(
 
 
 def _agree(
-    losses: Tensor, names: list[str], step: int, ranks: Ranks, stop: StopRequest
+    losses: Tensor,
+    task: Task,
+    batches: list[Any],
+    step: int,
+    ranks: Ranks,
+    stop: StopRequest,
 ) -> tuple[float, bool]:
     """The step's loss over all ranks, and whether any rank was asked to stop; one collective.
 
@@ -179,6 +184,7 @@ def _agree(
     )
     if any(culprits):
         first = next(rank for rank, bad in enumerate(culprits) if bad)
+        names = [name for batch in batches for name in task.names_of(batch)]
         shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
         # That rank knows the records; all end with its words, whichever of them reports first.
         message = [
