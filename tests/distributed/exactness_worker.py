@@ -1,6 +1,7 @@
 """Run by torchrun: loss and whole gradients of single steps by ZeRO stage, and 20 steps."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,13 @@ def main(out: Path) -> None:
         config = tiny_config(f"zero=stage{stage}", "data.batching=pack")
         architecture = from_sizes(config.model, VOCAB_SIZE)
         engine = engines.build_engine(config, architecture, RandomWeights(architecture, 0), ranks)
-        cases = [("global_tokens", 8), ("global_tokens", 1)]
+        cases = [("pack", "global_tokens", 8), ("pack", "global_tokens", 1)]
         if stage == 3:
-            cases += [("example", 8), ("example", 1), ("micro_batch", 1)]
-        for normalisation, micro_rows in cases:
-            batches = tiny_batches(config, normalisation, micro_rows, ranks.rank, ranks.world_size)
+            cases += [("pack", "example", 8), ("pack", "example", 1), ("pack", "micro_batch", 1)]
+            cases += [("pad", "global_tokens", 8), ("pad", "example", 1)]
+        for batching, normalisation, micro_rows in cases:
+            data = replace(config.data, batching=batching)
+            batches = tiny_batches(data, normalisation, micro_rows, ranks.rank, ranks.world_size)
             for step in (0, batches.steps_per_epoch - 1):
                 loss = backward(engine, batches, step, ranks)
                 gradients = whole_gradients(engine)
@@ -67,7 +70,7 @@ def main(out: Path) -> None:
                 norm = engines.step(engine)
                 if ranks.rank == 0:
                     np.savez(
-                        out / f"stage{stage}-{normalisation}-{micro_rows}-{step}.npz",
+                        out / f"stage{stage}-{batching}-{normalisation}-{micro_rows}-{step}.npz",
                         loss=loss,
                         norm=norm,
                         **gradients,
@@ -83,7 +86,7 @@ def resume(ranks: Ranks, out: Path) -> None:
     for stage, dtype in RESUMED:
         config = tiny_config(f"zero=stage{stage}", f"precision.dtype={dtype}")
         architecture = from_sizes(config.model, VOCAB_SIZE)
-        batches = tiny_batches(config, "global_tokens", 2, ranks.rank, ranks.world_size)
+        batches = tiny_batches(config.data, "global_tokens", 2, ranks.rank, ranks.world_size)
 
         def steps(engine: Any, first: int, batches: Any = batches) -> list[tuple[float, float]]:
             engines.set_learning_rate(engine, 1e-3)
@@ -110,7 +113,7 @@ def train(config: Any, ranks: Ranks, out: Path) -> None:
     """Twenty steps from the start: the losses and gradient norms."""
     architecture = from_sizes(config.model, VOCAB_SIZE)
     engine = engines.build_engine(config, architecture, RandomWeights(architecture, 0), ranks)
-    batches = tiny_batches(config, "global_tokens", 2, ranks.rank, ranks.world_size)
+    batches = tiny_batches(config.data, "global_tokens", 2, ranks.rank, ranks.world_size)
     curve = []
     for step in range(20):
         rate = learning_rate(step, kind="cosine", peak=1e-3, warmup_steps=3, total_steps=20)

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +51,12 @@ def plain_model() -> Llama:
     return model
 
 
-def plain_backward(model: Llama, normalisation: str, micro_rows: int, step: int) -> float:
+def plain_backward(
+    model: Llama, normalisation: str, micro_rows: int, step: int, batching: str = "pack"
+) -> float:
     total = 0.0
-    for batch in tiny_batches(tiny_config(), normalisation, micro_rows, 0, 1).micro_batches(step):
+    data = replace(tiny_config().data, batching=batching)
+    for batch in tiny_batches(data, normalisation, micro_rows, 0, 1).micro_batches(step):
         loss = model(
             batch.tokens,
             batch.positions,
@@ -66,22 +70,36 @@ def plain_backward(model: Llama, normalisation: str, micro_rows: int, step: int)
     return total
 
 
-def last_step() -> int:
-    return tiny_batches(tiny_config(), "global_tokens", 1, 0, 1).steps_per_epoch - 1
+def last_step(batching: str) -> int:
+    data = replace(tiny_config().data, batching=batching)
+    return tiny_batches(data, "global_tokens", 1, 0, 1).steps_per_epoch - 1
 
 
-@pytest.mark.parametrize("step", [0, last_step()], ids=["full_window", "last_short_window"])
-@pytest.mark.parametrize("normalisation", ["global_tokens", "example"])
+@pytest.mark.parametrize("is_last", [False, True], ids=["full_window", "last_short_window"])
+@pytest.mark.parametrize(
+    "batching, normalisation, stages, sizes",
+    [
+        ("pack", "global_tokens", (0, 1, 2, 3), (8, 1)),
+        ("pack", "example", (3,), (8, 1)),
+        ("pad", "global_tokens", (3,), (8,)),
+        ("pad", "example", (3,), (1,)),
+    ],
+)
 def test_loss_and_gradients_do_not_depend_on_the_split(
-    results: dict[int, Path], normalisation: str, step: int
+    results: dict[int, Path],
+    batching: str,
+    normalisation: str,
+    stages: tuple[int, ...],
+    sizes: tuple[int, ...],
+    is_last: bool,
 ) -> None:
-    model = plain_model()
-    loss = plain_backward(model, normalisation, 8, step)
-    stages = (0, 1, 2, 3) if normalisation == "global_tokens" else (3,)
+    model = plain_model().double()  # the truth has no rounding of its own
+    step = last_step(batching) if is_last else 0
+    loss = plain_backward(model, normalisation, 4, step, batching)
     for world in WORLDS:
         for stage in stages:
-            for micro_rows in (8, 1):
-                name = f"stage{stage}-{normalisation}-{micro_rows}-{step}.npz"
+            for micro_rows in sizes:
+                name = f"stage{stage}-{batching}-{normalisation}-{micro_rows}-{step}.npz"
                 found = np.load(results[world] / name)
                 assert abs(float(found["loss"]) - loss) < 1e-6 * loss, (world, name)
                 for key, param in model.named_parameters():
@@ -94,10 +112,11 @@ def test_loss_and_gradients_do_not_depend_on_the_split(
 def test_micro_batch_normalisation_averages_the_means(results: dict[int, Path]) -> None:
     """With micro-batches of one row the mean of their means is the same on any number of ranks."""
     losses = [
-        float(np.load(results[world] / "stage3-micro_batch-1-0.npz")["loss"]) for world in WORLDS
+        float(np.load(results[world] / "stage3-pack-micro_batch-1-0.npz")["loss"])
+        for world in WORLDS
     ]
     assert max(losses) - min(losses) < 1e-6 * losses[0]
-    other = float(np.load(results[1] / "stage3-global_tokens-1-0.npz")["loss"])
+    other = float(np.load(results[1] / "stage3-pack-global_tokens-1-0.npz")["loss"])
     assert abs(losses[0] - other) > 1e-4
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from ..command import CLI, ENVIRONMENT, FAST, llama_gpt4, metrics, train
 
@@ -60,6 +61,10 @@ def test_resumed_on_other_numbers_of_processes_it_follows_to_rounding(
     lines = resumed(stopped, tmp_path / "run", processes)
     for mine, theirs in zip(losses(lines), losses(metrics(undisturbed)), strict=True):
         assert abs(mine - theirs) < 1e-6 * theirs
+    weights = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    for name, truth in load_file(undisturbed / "model" / "model.safetensors").items():
+        error = float((weights[name] - truth).abs().max())
+        assert error <= 1e-6 * max(1.0, float(truth.abs().max())), name
 
 
 def test_one_process_becomes_two(undisturbed: Path, tmp_path: Path) -> None:

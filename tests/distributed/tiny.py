@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from llama_gpt4.batches import Batches
 from llama_gpt4.compose import compose_training
-from llama_gpt4.config import TrainConfig
+from llama_gpt4.config import DataConfig, TrainConfig
 
 VOCAB_SIZE = 512
 ROWS_PER_STEP = 8
@@ -56,11 +56,11 @@ def tiny_config(*overrides: str) -> TrainConfig:
 
 
 def tiny_batches(
-    config: TrainConfig, normalisation: str, micro_rows: int, rank: int, world_size: int
+    data: DataConfig, normalisation: str, micro_rows: int, rank: int, world_size: int
 ) -> Batches:
     return Batches(
         Documents(),
-        config.data,
+        data,
         rows_per_step=ROWS_PER_STEP,
         rows_per_micro_step=micro_rows,
         normalisation=normalisation,
