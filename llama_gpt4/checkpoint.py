@@ -163,14 +163,16 @@ def last_good(run_dir: Path, ranks: Ranks) -> Checkpoint | None:
             checkpoint = Checkpoint(folder)
             damaged = checkpoint.damaged_files(ranks.rank, ranks.world_size)
             fault = f"{damaged[0]} is damaged or missing" if damaged else ""
-        except InputError as error:
+        except (InputError, OSError) as error:
             fault = str(error)
         if sum_over_ranks([float(bool(fault))], ranks)[0] == 0:
             return checkpoint
         if fault:
             log.warning("skipping %s: %s", folder, fault)
         if ranks.rank == 0:
-            folder.rename(folder.with_name(folder.name + ".damaged"))
+            aside = folder.with_name(folder.name + ".damaged")
+            shutil.rmtree(aside, ignore_errors=True)  # of an earlier time: one copy is enough
+            folder.rename(aside)
         dist.barrier()
 
 

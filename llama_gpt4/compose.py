@@ -109,9 +109,9 @@ def config_hash(config: TrainConfig) -> str:
 
 
 def freeze(config: TrainConfig) -> Path:
-    """Write the configuration to `run_dir/config.yaml`; refuse a directory of another run."""
+    """Write the configuration to `run_dir/config.yaml`; refuse where another one has trained."""
     path = Path(config.run_dir) / "config.yaml"
-    if path.exists():
+    if path.exists() and _has_trained(path.parent):
         _require_same_run(config, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,6 +125,11 @@ def freeze(config: TrainConfig) -> Path:
             f"run_dir={path.parent} cannot be written ({error.strerror}): choose another"
         ) from error
     return path
+
+
+def _has_trained(run_dir: Path) -> bool:
+    """Whether there is anything to lose: a start that failed before its first step left nothing."""
+    return (run_dir / "metrics.jsonl").exists() or any((run_dir / "checkpoints").glob("step-*"))
 
 
 def _require_same_run(config: TrainConfig, path: Path) -> None:
@@ -219,7 +224,7 @@ def _schema_keys(schema: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value

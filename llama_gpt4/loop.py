@@ -1,5 +1,5 @@
-"""The training loop: one function, with every cadence in sight. Fine-tuning and reward model share
-it; what differs is the batches and the loss."""
+"""The training loop: one function, with every cadence in sight. What is trained on what, and by
+which loss, is a `Task` that the caller brings."""
 
 import json
 import logging
@@ -68,14 +68,17 @@ def fit(
     when a signal asked any rank to stop.
     """
     run_dir, loop = Path(config.run_dir), config.train
-    best = Best.load(run_dir)
+    best = Best.load(run_dir, start.step, ranks)
     metrics = Metrics(config, ranks, start.step, plan.stop_step)
-    state = start
+    state, saved_step = start, start.step
 
     def save() -> None:
-        folder = checkpoint.step_folder(run_dir, state.step)
-        if folder.exists():
+        # Decided without a look at the disk, which may look different from another host.
+        nonlocal saved_step
+        if state.step == saved_step:
             return
+        saved_step = state.step
+        folder = checkpoint.step_folder(run_dir, state.step)
         began = time.perf_counter()
         checkpoint.save(engine, state, architecture, folder, ranks)
         stalled = time.perf_counter() - began
@@ -214,9 +217,16 @@ class Best:
     eval_loss: float
 
     @staticmethod
-    def load(run_dir: Path) -> "Best":
+    def load(run_dir: Path, start_step: int, ranks: Ranks) -> "Best":
+        """As rank 0 reads it, on every rank; one of steps that will be taken again is forgotten."""
+        found = [Best(None, math.inf)]
         path = run_dir / "checkpoints" / "best.json"
-        return Best(**json.loads(path.read_text())) if path.exists() else Best(None, math.inf)
+        if ranks.rank == 0 and path.exists():
+            best = Best(**json.loads(path.read_text()))
+            if best.step in checkpoint.saved_steps(run_dir) and (best.step or 0) <= start_step:
+                found = [best]
+        dist.broadcast_object_list(found, 0)
+        return found[0]
 
     def store(self, run_dir: Path, ranks: Ranks) -> None:
         if ranks.rank == 0:

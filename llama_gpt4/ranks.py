@@ -87,11 +87,6 @@ def from_rank_zero(value: int, ranks: Ranks) -> int:
     return int(shared.item())
 
 
-def rank_from_environment() -> int:
-    """This process's rank as the launcher gave it, before any process group exists."""
-    return int(os.environ.get("RANK", "0"))
-
-
 _SINGLE_PROCESS = {
     "RANK": "0",
     "LOCAL_RANK": "0",

@@ -91,6 +91,8 @@ def json_values(content: bytes, file: str) -> list[tuple[int, Any]]:
 def _array(text: str, file: str) -> list[tuple[int, Any]]:
     try:
         return list(enumerate(json.loads(text)))
+    except RecursionError:
+        raise InputError(f"{file} is nested too deeply to hold records") from None
     except json.JSONDecodeError as error:
         raise InputError(
             f"{file} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
@@ -105,6 +107,8 @@ def _lines(text: str, file: str) -> list[tuple[int, Any]]:
             continue
         try:
             values.append((line, json.loads(entry)))
+        except RecursionError:
+            raise InputError(f"{file} line {line} is nested too deeply to be a record") from None
         except json.JSONDecodeError as error:
             raise InputError(
                 f"{file} is neither a JSON array nor JSONL: {error.msg} "

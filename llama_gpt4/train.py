@@ -78,7 +78,8 @@ def train(config: TrainConfig, prepared: Prepared, report: ExitReport) -> None:
     task = fine_tuning(config, prepared, architecture, ranks)
     plan = plan_steps(config, task.batches.steps_per_epoch)
     if ranks.rank == 0:
-        _keep_tokenizer(prepared, run_dir)
+        if start.step == 0:
+            _keep_tokenizer(prepared, run_dir)
         print(
             _start_line(config, prepared, architecture, task, plan, ranks, start.step), flush=True
         )
@@ -242,15 +243,18 @@ def _architecture_and_weights(config: TrainConfig, prepared: Prepared) -> tuple[
 
 def _require_room(config: TrainConfig, architecture: LlamaConfig) -> None:
     """A save that fills the disk after hours of training is found out before the first step."""
+    from llama_gpt4.checkpoint import saved_steps
+
     # Master weights and two moments in float32; a new checkpoint is there before an old one goes.
     checkpoint_bytes = 12 * n_parameters(architecture)
-    needed = (config.train.keep_checkpoints + 1) * checkpoint_bytes
+    there = len(saved_steps(Path(config.run_dir)))
+    missing = max(1, config.train.keep_checkpoints + 1 - there)
     free = shutil.disk_usage(config.run_dir).free
-    if free < needed:
+    if free < missing * checkpoint_bytes:
         raise InputError(
-            f"run_dir={config.run_dir} has {free / 1e9:,.1f} GB free, and "
-            f"{config.train.keep_checkpoints + 1} checkpoints of {checkpoint_bytes / 1e9:,.1f} GB "
-            "must fit: choose another disk, or lower train.keep_checkpoints"
+            f"run_dir={config.run_dir} has {free / 1e9:,.1f} GB free, and {missing} more "
+            f"checkpoints of {checkpoint_bytes / 1e9:,.1f} GB must fit: choose another disk, or "
+            "lower train.keep_checkpoints"
         )
 
 
@@ -274,11 +278,11 @@ def _describe(config: TrainConfig, architecture: LlamaConfig, prepared: Prepared
 
 def _keep_tokenizer(prepared: Prepared, run_dir: Path) -> None:
     """The cache may be emptied some day; the run keeps its own copy."""
-    if not (run_dir / "tokenizer").exists():
-        partial = run_dir / "tokenizer.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(prepared.tokenizer_folder, partial)
-        partial.rename(run_dir / "tokenizer")
+    partial = run_dir / "tokenizer.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(prepared.tokenizer_folder, partial)
+    shutil.rmtree(run_dir / "tokenizer", ignore_errors=True)  # of a start that never trained
+    partial.rename(run_dir / "tokenizer")
 
 
 def _start_line(
@@ -312,8 +316,9 @@ def _start_line(
 
 
 def _end_line(run_dir: Path) -> str:
-    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    losses = [line["loss"] for line in lines if "loss" in line]
+    path = run_dir / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    losses = [json.loads(line)["loss"] for line in lines if '"loss"' in line and line[-1] == "}"]
     fell = f"loss {losses[0]:.4f} at the start, {losses[-1]:.4f} at the end\n" if losses else ""
     return f"{fell}run directory {run_dir}\nmodel {run_dir / 'model'}"
 

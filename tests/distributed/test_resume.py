@@ -83,6 +83,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     content = bytearray(victim.read_bytes())
     content[-100] ^= 1
     victim.write_bytes(content)
+    (run_dir / "checkpoints" / "step-6.damaged" / "of-an-earlier-time").mkdir(parents=True)
     lines = train(run_dir, "train.steps=16")
     assert losses(lines) == losses(metrics(undisturbed))
     log = "".join(path.read_text() for path in (run_dir / "logs").iterdir())

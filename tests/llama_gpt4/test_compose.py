@@ -63,7 +63,9 @@ def test_a_frozen_configuration_reads_back_the_same(tmp_path: Path) -> None:
 
 def test_another_configuration_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     here = f"run_dir={tmp_path}/run"
+    freeze(compose_training([here, "optim.lr=1"]))  # nothing has trained there yet
     freeze(compose_training([here]))
+    (tmp_path / "run" / "metrics.jsonl").touch()
     freeze(compose_training([here, "train.steps=9"]))
     with pytest.raises(InputError, match=r"optim.lr: 0.003 there, 1.0 here"):
         freeze(compose_training([here, "optim.lr=1"]))

@@ -178,3 +178,9 @@ def test_a_faulty_line_is_named(write, records, fault):
 
 def test_escaped_surrogate_pairs_are_one_character(write):
     assert read_records(write(json.dumps([GOOD | {"output": "😀"}])))[0].output == "😀"
+
+
+def test_nesting_beyond_reason_is_no_record(write):
+    for name, content in (("a.json", "[" * 100_000), ("b.jsonl", '{"a":' * 100_000)):
+        with pytest.raises(InputError, match="nested too deeply"):
+            read_records(write(content, name))
