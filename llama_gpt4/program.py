@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from llama_gpt4.errors import ExitCode, InputError, Preempted
 
@@ -98,6 +99,15 @@ def end_with_parent() -> None:
     """Let a killed launcher count as a request to stop: nobody else would tell this process."""
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+
+
+def end_at_once(code: int) -> NoReturn:
+    """Exit without tearing the interpreter down: now and then threads of the process groups abort
+    in that, and a run that is done and saved would end as a failure."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _end_here(number: int, frame: FrameType | None) -> None:

@@ -21,7 +21,14 @@ from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import Examples, Prepared, report_lines
 from llama_gpt4.prepare import prepare
-from llama_gpt4.program import ExitReport, StopRequest, end_with_parent, hold, run_program
+from llama_gpt4.program import (
+    ExitReport,
+    StopRequest,
+    end_at_once,
+    end_with_parent,
+    hold,
+    run_program,
+)
 from llama_gpt4.schedule import Plan, plan_steps
 
 if TYPE_CHECKING:  # they import torch, which has to wait until the configuration is known good
@@ -324,4 +331,4 @@ def _end_line(run_dir: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_at_once(main())

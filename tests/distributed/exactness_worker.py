@@ -14,6 +14,7 @@ from tiny import RESUMED, VOCAB_SIZE, tiny_batches, tiny_config
 from llama_gpt4 import checkpoint
 from llama_gpt4 import engine as engines
 from llama_gpt4.architecture import from_sizes
+from llama_gpt4.program import end_at_once
 from llama_gpt4.ranks import Ranks, join, leave
 from llama_gpt4.schedule import learning_rate
 from llama_gpt4.weights import RandomWeights
@@ -125,3 +126,4 @@ def train(config: Any, ranks: Ranks, out: Path) -> None:
 
 
 main(Path(sys.argv[1]))
+end_at_once(0)

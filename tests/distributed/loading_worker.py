@@ -15,6 +15,7 @@ from llama_gpt4 import zero_state
 from llama_gpt4.architecture import from_path
 from llama_gpt4.compose import compose_training
 from llama_gpt4.errors import InputError
+from llama_gpt4.program import end_at_once
 from llama_gpt4.ranks import Ranks, join, leave
 from llama_gpt4.weights import folder_weights
 
@@ -65,3 +66,4 @@ def load(folder: Path, dtype: str, ranks: Ranks, out: Path) -> dict[str, Any]:
 
 
 main(Path(sys.argv[1]), sys.argv[2:])
+end_at_once(0)
