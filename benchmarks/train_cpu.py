@@ -159,6 +159,7 @@ def our_overrides(folder: Path) -> list[str]:
         "optim.betas=[0.9,0.999]",
         "schedule.kind=constant",
         "train.save_every_steps=0",
+        "precision.float32_matmul=medium",  # as peer_trl.py has it
         "tracking=none",
         "launch.device=cpu",
     ]
