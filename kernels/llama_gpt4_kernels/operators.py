@@ -12,7 +12,7 @@ from torch import Tensor
 class Operators:
     """One implementation of each operator. Shapes are told where `reference` defines them."""
 
-    rms_norm: Callable[[Tensor, Tensor, float], Tensor]
+    add_rms_norm: Callable[[Tensor, Tensor | None, Tensor, float], tuple[Tensor, Tensor]]
     rope_tables: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     rope: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
     swiglu: Callable[[Tensor, Tensor], Tensor]
@@ -20,3 +20,4 @@ class Operators:
     attention: Callable[[Tensor, Tensor, Tensor, Any], Tensor]
     """The last argument is what the set's own `plan_attention` returned."""
     linear_cross_entropy: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+    token_log_probabilities: Callable[[Tensor, Tensor, Tensor], Tensor]

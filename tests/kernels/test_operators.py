@@ -1,12 +1,14 @@
 from dataclasses import FrozenInstanceError, fields
 
 import pytest
+from llama_gpt4_kernels.fused import FUSED
 from llama_gpt4_kernels.operators import Operators
 from llama_gpt4_kernels.reference import REFERENCE
 
 
-def test_a_set_names_each_operator_and_stays_as_it_was_chosen() -> None:
+@pytest.mark.parametrize("chosen", [REFERENCE, FUSED], ids=["reference", "fused"])
+def test_a_set_names_each_operator_and_stays_as_it_was_chosen(chosen: Operators) -> None:
     for field in fields(Operators):
-        assert getattr(REFERENCE, field.name).__name__ == field.name
+        assert getattr(chosen, field.name).__name__ == field.name
     with pytest.raises(FrozenInstanceError):
-        REFERENCE.rope = REFERENCE.swiglu  # type: ignore[misc]
+        chosen.rope = chosen.swiglu  # type: ignore[misc]
