@@ -6,6 +6,7 @@ Values live in `conf/` only, so no field has a default here. Lengths are counted
 from dataclasses import dataclass
 from typing import Any
 
+from llama_gpt4.deepspeed_keys import require_known
 from llama_gpt4.errors import InputError
 
 
@@ -42,13 +43,20 @@ class ModelConfig:
     initializer_std: float
     """Standard deviation of random weights; only read when `path` is null."""
     kernels: str
-    """`reference` (PyTorch, any device): the operators, chosen once when the model is built."""
+    """`fused` (Triton; needs a CUDA device) or `reference` (PyTorch, any device)."""
+    attention: str
+    """`sdpa` (PyTorch's, one call a document, any device); on CUDA also `varlen` (PyTorch's for
+    packed documents), `flash_attn_2` or `flash_attn_3` (where those packages are installed)."""
     recompute: str
-    """`none` keeps every activation; `full` one tensor a layer, and computes the rest again."""
+    """What the backward pass computes again to save memory: `none`; `lean`: what one elementwise
+    kernel brings back; `attention`: all but attention; `full`: the whole layer."""
 
     def __post_init__(self) -> None:
-        require_one_of("model.kernels", self.kernels, ("reference",))
-        require_one_of("model.recompute", self.recompute, ("none", "full"))
+        require_one_of("model.kernels", self.kernels, ("fused", "reference"))
+        require_one_of(
+            "model.attention", self.attention, ("sdpa", "varlen", "flash_attn_2", "flash_attn_3")
+        )
+        require_one_of("model.recompute", self.recompute, ("none", "lean", "attention", "full"))
         sizes = {
             "n_layers": self.n_layers,
             "hidden_size": self.hidden_size,
@@ -230,7 +238,8 @@ class ZeroConfig:
     offload_parameters: bool
     """Keep sharded parameters in host memory (stage 3)."""
     deepspeed: dict[str, Any]
-    """More of DeepSpeed's own configuration; contradicting a derived field is an error."""
+    """More of DeepSpeed's own configuration; contradicting a derived field is an error, and so is
+    a key that it does not have."""
 
     def __post_init__(self) -> None:
         require(self.stage in (0, 1, 2, 3), f"zero.stage={self.stage} is not one of 0, 1, 2, 3")
@@ -242,6 +251,7 @@ class ZeroConfig:
             self.stage >= 1 or not self.offload_optimizer,
             "zero.offload_optimizer needs zero.stage=1, 2 or 3",
         )
+        require_known(self.deepspeed)
 
 
 @dataclass(kw_only=True)
@@ -335,6 +345,10 @@ class TrainConfig:
             self.zero.stage > 0 or self.precision.dtype == "float32",
             "zero.stage=0 with precision.dtype=bfloat16 would keep no float32 weights: use "
             "zero=stage1",
+        )
+        require(
+            self.model.attention == "sdpa" or self.precision.dtype == "bfloat16",
+            f"model.attention={self.model.attention} takes no float32: use model.attention=sdpa",
         )
         longest = self.model.max_positions
         if longest is not None:

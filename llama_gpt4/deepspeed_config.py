@@ -30,7 +30,10 @@ def deepspeed_config(config: TrainConfig, hidden_size: int, world_size: int) -> 
         "wall_clock_breakdown": False,
     }
     if config.precision.dtype == "bfloat16" and config.zero.stage > 0:
-        derived["data_types"] = {"grad_accum_dtype": "fp32"}
+        # In one micro-step nothing is added up: gradients stay as the backward pass made them, and
+        # ZeRO-3 keeps 16 bytes a parameter instead of 18.
+        is_single = config.zero.stage == 3 and config.rows_per_step <= rows * world_size
+        derived["data_types"] = {"grad_accum_dtype": "bf16" if is_single else "fp32"}
     return _merge(derived, config.zero.deepspeed, "zero.deepspeed")
 
 
@@ -56,9 +59,8 @@ def _zero(config: TrainConfig, hidden_size: int) -> dict[str, Any]:
             "stage3_max_reuse_distance": 10**9,
             "sub_group_size": 10**9,
             "stage3_gather_16bit_weights_on_model_save": False,
-            # DeepSpeed's own linear drops a gathered weight after the forward pass, which undoes
-            # the early stop of recomputation; there the weight is dropped anyway.
-            "memory_efficient_linear": config.model.recompute != "full",
+            # Lets go of gathered weights after the forward pass; model.Linear knows where not.
+            "memory_efficient_linear": True,
         }
     if zero.offload_optimizer:
         section["offload_optimizer"] = {"device": "cpu", "pin_memory": True}

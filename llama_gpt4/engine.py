@@ -1,23 +1,36 @@
 """A DeepSpeed engine around our model: built sharded, its weights read straight into the shards."""
 
 import contextlib
+from functools import partial
 from typing import Any
 
 import deepspeed
 import torch
 from deepspeed.utils import logger as deepspeed_logger
-from llama_gpt4_kernels import reference
+from llama_gpt4_kernels.operators import Operators
+from llama_gpt4_kernels.selection import UnavailableError, select_operators
 
 from llama_gpt4 import zero_state
 from llama_gpt4.architecture import LlamaConfig
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.deepspeed_config import deepspeed_config
+from llama_gpt4.errors import InputError
 from llama_gpt4.model import Llama
 from llama_gpt4.ranks import Ranks
 from llama_gpt4.weights import WeightSource
 
-OPERATORS = {"reference": reference.REFERENCE}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def operators(config: TrainConfig, device: torch.device) -> Operators:
+    """The operators that the configuration names; `InputError` where they cannot run."""
+    try:
+        return select_operators(config.model.kernels, config.model.attention, device)
+    except UnavailableError as error:
+        raise InputError(
+            f"model.kernels={config.model.kernels} model.attention={config.model.attention}: "
+            f"{error}; model.kernels=reference model.attention=sdpa run anywhere"
+        ) from error
 
 
 def build_engine(
@@ -30,6 +43,7 @@ def build_engine(
     deepspeed_logger.setLevel("WARNING")
     settings = deepspeed_config(config, architecture.hidden_size, ranks.world_size)
     dtype = DTYPES[config.precision.dtype]
+    ops = operators(config, ranks.device)
     # zero.Init reads the dtype from the settings; an explicit one it ignores where the accelerator
     # has no float16 (the CPU), and takes bfloat16 (DeepSpeed 0.19.8, Init._set_dtype).
     sharded = (
@@ -39,7 +53,7 @@ def build_engine(
     )
     # Without _created_as, zero.Init would make each parameter in float32 first, then convert it.
     with _created_as(dtype, ranks.device), sharded:
-        model = Llama(architecture, OPERATORS[config.model.kernels], config.model.recompute)
+        model = Llama(architecture, ops, config.model.recompute)
     for name, start, values in zero_state.local_slices(model):
         source.fill(name, start, values)
     engine, *_ = deepspeed.initialize(
@@ -68,15 +82,16 @@ def _adamw(model: torch.nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     matrices = [p for p in model.parameters() if len(getattr(p, "ds_shape", p.shape)) > 1]
     vectors = [p for p in model.parameters() if len(getattr(p, "ds_shape", p.shape)) == 1]
     optim = config.optim
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": optim.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
+    groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    kind: Any = partial(torch.optim.AdamW, fused=True)
+    if config.model.kernels == "fused" and not config.zero.offload_optimizer:
+        from llama_gpt4_kernels.adamw_triton import AdamW as kind
+    return kind(
+        groups,
         lr=optim.lr,
         betas=(optim.betas[0], optim.betas[1]),
         eps=optim.eps,
-        fused=True,
+        weight_decay=optim.weight_decay,
     )
 
 

@@ -14,20 +14,24 @@ import torch.nn.functional as F
 from llama_gpt4_kernels.operators import Operators
 from llama_gpt4_kernels.rope import inverse_frequencies
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from llama_gpt4.architecture import LlamaConfig
+from llama_gpt4.recompute import LAYER_RUNNERS, Replay, keep_all
 
 
 class Linear(nn.Module):
     """y = x W^T. Without values of its own: a loader fills every weight."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, ends_replay: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.ends_replay = ends_replay
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight)
+        # Under ZeRO-3 F.linear is DeepSpeed's, an autograd.Function that lets go of the gathered
+        # weight. A replay stops before its last product only if that is a plain one; a replay
+        # keeps no weight anyway.
+        return torch.mm(x, self.weight.t()) if self.ends_replay else F.linear(x, self.weight)
 
 
 class Embedding(nn.Module):
@@ -46,8 +50,20 @@ class RMSNorm(nn.Module):
         self.eps = config.norm_eps
         self.ops = ops
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        return self.ops.rms_norm(hidden, self.weight, self.eps)
+    def forward(
+        self, hidden: Tensor, delta: Tensor | None, replay: Replay | None
+    ) -> tuple[Tensor, Tensor]:
+        """`hidden` and what is to be added to it, (N, D) -> their sum, and the sum normed."""
+        hidden, normed = self.ops.add_rms_norm(hidden, delta, self.weight, self.eps)
+        if replay is not None:
+            # A copy: in the backward pass of whoever reads `normed`, ZeRO-3 may have this weight
+            # partitioned.
+            weight, kept = self.weight.detach().clone(), hidden.detach()
+            replay.instead_of(lambda: self._normed(kept, weight), normed)
+        return hidden, normed
+
+    def _normed(self, hidden: Tensor, weight: Tensor) -> tuple[Tensor]:
+        return (self.ops.add_rms_norm(hidden, None, weight, self.eps)[1],)
 
 
 class Attention(nn.Module):
@@ -65,54 +81,99 @@ class Attention(nn.Module):
         self.o_proj = Linear(q_size, config.hidden_size)
 
     def forward(
-        self, hidden: Tensor, tables: tuple[Tensor, Tensor], documents: Any, rows: Tensor | None
+        self,
+        hidden: Tensor,
+        tables: tuple[Tensor, Tensor],
+        documents: Any,
+        rows: Tensor | None,
+        replay: Replay | None,
     ) -> Tensor:
         """`hidden` (N, D) -> (N, D), or (M, D) for `rows` (M,) alone."""
-        q = self.q_proj(hidden).unflatten(-1, (-1, self.head_size))  # (N, H, K)
-        k = self.k_proj(hidden).unflatten(-1, (-1, self.head_size))  # (N, Hkv, K)
-        v = self.v_proj(hidden).unflatten(-1, (-1, self.head_size))
-        q, k = self.ops.rope(q, k, *tables)
+        q, k, v = self._heads(hidden, tables)
+        if replay is not None and replay.with_heads:
+            source = replay.source_of(hidden)
+            replay.instead_of(lambda: self._heads(source(), tables), q, k, v)
         mixed = self.ops.attention(q, k, v, documents).flatten(1)  # (N, HK)
         if rows is not None:
             mixed = mixed.index_select(0, rows)
         return self.o_proj(mixed)
 
+    def _heads(
+        self, hidden: Tensor, tables: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Turned queries (N, H, K), turned keys and values (N, Hkv, K)."""
+        q, k, v = (
+            project(hidden).unflatten(-1, (-1, self.head_size))
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        return *self.ops.rope(q, k, *tables), v
+
 
 class FeedForward(nn.Module):
-    def __init__(self, config: LlamaConfig, ops: Operators) -> None:
+    def __init__(self, config: LlamaConfig, ops: Operators, recompute: str) -> None:
         super().__init__()
         self.ops = ops
+        is_replayed = recompute in ("attention", "full")
         self.gate_proj = Linear(config.hidden_size, config.feed_forward_size)
         self.up_proj = Linear(config.hidden_size, config.feed_forward_size)
-        self.down_proj = Linear(config.feed_forward_size, config.hidden_size)
+        self.down_proj = Linear(
+            config.feed_forward_size, config.hidden_size, ends_replay=is_replayed
+        )
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        return self.down_proj(self.ops.swiglu(self.gate_proj(hidden), self.up_proj(hidden)))
+    def forward(self, hidden: Tensor, replay: Replay | None) -> Tensor:
+        gate, up = self.gate_proj(hidden), self.up_proj(hidden)
+        gated = self.ops.swiglu(gate, up)
+        if replay is not None:
+            kept = gate.detach(), up.detach()
+            replay.instead_of(lambda: (self.ops.swiglu(*kept),), gated)
+        return self.down_proj(gated)
 
 
 class Layer(nn.Module):
-    """Attention and feed-forward, each added to the residual stream.
+    """Attention and feed-forward, each added to the residual stream by the norm that follows it."""
 
-    Ends in a plain product and sum on purpose: checkpointing stops its replay early, before the
-    last product, only where no autograd.Function of our own comes last.
-    """
-
-    def __init__(self, config: LlamaConfig, ops: Operators) -> None:
+    def __init__(self, config: LlamaConfig, ops: Operators, recompute: str) -> None:
         super().__init__()
+        self.run = LAYER_RUNNERS[recompute]
         self.self_attn = Attention(config, ops)
-        self.mlp = FeedForward(config, ops)
+        self.mlp = FeedForward(config, ops, recompute)
         self.input_layernorm = RMSNorm(config, ops)
         self.post_attention_layernorm = RMSNorm(config, ops)
 
     def forward(
-        self, hidden: Tensor, tables: tuple[Tensor, Tensor], documents: Any, rows: Tensor | None
-    ) -> Tensor:
-        """`hidden` (N, D) -> (N, D), or (M, D) for `rows` (M,) alone."""
-        mixed = self.self_attn(self.input_layernorm(hidden), tables, documents, rows)
+        self,
+        hidden: Tensor,
+        delta: Tensor | None,
+        tables: tuple[Tensor, Tensor],
+        documents: Any,
+        rows: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """`hidden`, `delta` (N, D) -> the same two for what follows; (M, D) for `rows` (M,)."""
+        run = self.run if torch.is_grad_enabled() else keep_all
+        return run(self, hidden, delta, tables, documents, rows)
+
+    def attend(
+        self,
+        hidden: Tensor,
+        delta: Tensor | None,
+        tables: tuple[Tensor, Tensor],
+        documents: Any,
+        rows: Tensor | None,
+        replay: Replay | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The first half."""
+        hidden, normed = self.input_layernorm(hidden, delta, replay)
+        mixed = self.self_attn(normed, tables, documents, rows, replay)
         if rows is not None:
             hidden = hidden.index_select(0, rows)
-        hidden = hidden + mixed
-        return hidden + self.mlp(self.post_attention_layernorm(hidden))
+        return hidden, mixed
+
+    def feed(
+        self, hidden: Tensor, delta: Tensor, replay: Replay | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The second half."""
+        hidden, normed = self.post_attention_layernorm(hidden, delta, replay)
+        return hidden, self.mlp(normed, replay)
 
 
 class Decoder(nn.Module):
@@ -122,9 +183,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.ops = ops
-        self.recompute = recompute
         self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(Layer(config, ops) for _ in range(config.n_layers))
+        self.layers = nn.ModuleList(Layer(config, ops, recompute) for _ in range(config.n_layers))
         self.norm = RMSNorm(config, ops)
 
     def forward(
@@ -145,14 +205,11 @@ class Decoder(nn.Module):
         )
         tables = self.ops.rope_tables(positions, frequencies)
         documents = self.ops.plan_attention(document_lengths, tokens.device)
-        hidden = self.embed_tokens(tokens)
+        hidden, delta = self.embed_tokens(tokens), None
         for index, layer in enumerate(self.layers):
-            inputs = (hidden, tables, documents, rows if index == len(self.layers) - 1 else None)
-            if self.recompute == "full" and torch.is_grad_enabled():
-                hidden = checkpoint(layer, *inputs, use_reentrant=False, preserve_rng_state=False)
-            else:
-                hidden = layer(*inputs)
-        return self.norm(hidden)
+            layer_rows = rows if index == len(self.layers) - 1 else None
+            hidden, delta = layer(hidden, delta, tables, documents, layer_rows)
+        return self.norm(hidden, delta, None)[1]
 
 
 class Head(nn.Module):
@@ -173,11 +230,10 @@ class Head(nn.Module):
 
 
 class Llama(nn.Module):
-    """The language model. `recompute`: `none` keeps every activation, `full` one a layer."""
+    """The language model. `recompute` names one of `LAYER_RUNNERS`."""
 
     def __init__(self, config: LlamaConfig, ops: Operators, recompute: str) -> None:
         super().__init__()
-        assert recompute in ("none", "full"), recompute
         self.config = config
         self.model = Decoder(config, ops, recompute)
         if config.tie_embeddings:

@@ -28,6 +28,7 @@ VALUES: dict[str, Any] = {
         "tie_embeddings": False,
         "initializer_std": 0.02,
         "kernels": "reference",
+        "attention": "sdpa",
         "recompute": "none",
     },
     "tokenizer": {"path": None, "vocab_size": 1024},

@@ -47,8 +47,11 @@ def test_a_users_setting_that_contradicts_names_both_sides() -> None:
         deepspeed_config(config, 128, 2)
 
 
-def test_recomputation_keeps_torchs_own_linear() -> None:
-    full = deepspeed_config(compose_training(["model.recompute=full"]), 128, 2)
-    none = deepspeed_config(compose_training(["model.recompute=none"]), 128, 2)
-    assert full["zero_optimization"]["memory_efficient_linear"] is False
-    assert none["zero_optimization"]["memory_efficient_linear"] is True
+def test_gradients_are_summed_in_float32_and_kept_as_they_are_where_nothing_is_summed() -> None:
+    def grad_dtype(world_size: int, *overrides: str) -> str:
+        config = compose_training(["experiment=en_zh_13b", *overrides])  # 32 rows a step
+        return deepspeed_config(config, 128, world_size)["data_types"]["grad_accum_dtype"]
+
+    assert grad_dtype(8) == "bf16"  # 8 ranks of 4 rows: one micro-step
+    assert grad_dtype(4) == "fp32"
+    assert grad_dtype(8, "zero=stage2") == "fp32"
