@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--row-tokens", type=int, required=True)
+    parser.add_argument("--float32-matmul", required=True)
     parser.add_argument("--settings", type=json.loads, required=True, help="more of SFTConfig")
     parser.add_argument("--deepspeed", type=json.loads, required=True)
     arguments = parser.parse_args()
@@ -37,7 +38,7 @@ def main() -> None:
     # Compiled on first use and not used by training; ours leaves it out as well.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend="gloo", verbose=False)
-    torch.set_float32_matmul_precision("medium")
+    torch.set_float32_matmul_precision(arguments.float32_matmul)
     records = [json.loads(line) for line in arguments.examples.read_text().splitlines()]
     trainer = SFTTrainer(
         model=arguments.model,

@@ -90,6 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8, help="measured in each run")
     parser.add_argument("--warmup-steps", type=int, default=3)
+    parser.add_argument("--float32-matmul", default="medium", choices=("highest", "medium"))
     parser.add_argument("--only", default="", help="sides with this in their name; stores nothing")
     return parser.parse_args()
 
@@ -159,7 +160,6 @@ def our_overrides(folder: Path) -> list[str]:
         "optim.betas=[0.9,0.999]",
         "schedule.kind=constant",
         "train.save_every_steps=0",
-        "precision.float32_matmul=medium",  # as peer_trl.py has it
         "tracking=none",
         "launch.device=cpu",
     ]
@@ -187,9 +187,11 @@ def run_side(side: Side, folder: Path, arguments: argparse.Namespace) -> Measure
     if side.settings is None:
         command = [sys.executable, "-m", "llama_gpt4.train", *our_overrides(folder)]
         command += [f"run_dir={run_dir}", f"train.steps={steps}"]
+        command.append(f"precision.float32_matmul={arguments.float32_matmul}")
     else:
         command = [arguments.peer_python, str(HERE / "peer_trl.py"), *peer_options(side, folder)]
         command += ["--run-dir", str(run_dir), "--steps", str(steps)]
+        command += ["--float32-matmul", arguments.float32_matmul]
     return measure(side.name, command, run_dir, arguments.warmup_steps, arguments.steps)
 
 
@@ -239,10 +241,11 @@ def ratio(ours: list[Measured], theirs: list[Measured], quantity: str) -> float:
 
 
 def store(runs: list[Measured], table: str, arguments: argparse.Namespace) -> None:
-    """Every run to results/train_cpu.csv; the table, with what it was measured on, to .md."""
+    """Every run to results/train_cpu_<precision>.csv; the table, and what it is of, to .md."""
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)
-    with open(folder / "train_cpu.csv", "w", newline="") as file:
+    name = f"train_cpu_{arguments.float32_matmul}"
+    with open(folder / f"{name}.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Measured)])
         writer.writeheader()
         writer.writerows(asdict(run) for run in runs)
@@ -252,7 +255,8 @@ def store(runs: list[Measured], table: str, arguments: argparse.Namespace) -> No
 Written by `python benchmarks/train_cpu.py` on {date.today()}, commit {commit()}.
 {cpu_model()}, {os.cpu_count()} cores; ours {versions(sys.executable)}; TRL's
 {versions(arguments.peer_python)}. LLaMA of 22.7 million parameters (hidden 256, 8 layers,
-vocabulary 32,000), float32, rows of {ROW_TOKENS} tokens, about {STEP_TOKENS:,} tokens a step,
+vocabulary 32,000), float32, `float32_matmul_precision={arguments.float32_matmul}`, rows of
+{ROW_TOKENS} tokens, about {STEP_TOKENS:,} tokens a step,
 ZeRO-3 over {RANKS} ranks of one thread. {arguments.repeats} interleaved repeats of
 {arguments.steps} steps after {arguments.warmup_steps}; medians. Others kept the machine at load
 averages of {min(loads):.1f} to {max(loads):.1f}: where these exceed {RANKS}, the CPU seconds say
@@ -262,7 +266,7 @@ more than the clock.
 
 {LESSON}
 """
-    (folder / "train_cpu.md").write_text(text)
+    (folder / f"{name}.md").write_text(text)
 
 
 def commit() -> str:
