@@ -87,7 +87,8 @@ class AnswerConfig:
     """JSON or JSONL of Alpaca records, Vicuna questions or the 252 user-oriented instructions;
     `sample:en` and `sample:zh` are the shipped records."""
     output: str
-    """The file of answers, one JSON object a line. What is in it already is not asked again."""
+    """The file of answers, one JSON object a line. What is in it already is not asked again, and a
+    file with answers to other questions is refused."""
     samples: int
     """Answers to each question."""
     batch_size: int
@@ -119,11 +120,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: Sequence[str], report: ExitReport) -> None:
+    """Answer what `output` does not answer yet, and say how many answers it holds."""
     config = compose(AnswerConfig, "answer", arguments)
     questions = read_questions(config.questions)
     output = Path(config.output)
     made_by = {"model": config.model.name, "decoding": config.decoding.described(config.seed)}
-    reasons = read_finished(output, made_by)
+    texts = {str(question.question_id): question.text for question in questions}
+    reasons = read_finished(output, made_by, texts)
     todo = [
         (question, sample)
         for question in questions
@@ -142,10 +145,13 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
     print(f"{len(reasons)} answers, {stopped} of them ended by the model itself -> {output}")
 
 
-def read_finished(output: Path, made_by: dict[str, Any]) -> dict[Asked, str]:
+def read_finished(
+    output: Path, made_by: dict[str, Any], questions: Mapping[str, str]
+) -> dict[Asked, str]:
     """What `output` holds: the `finish_reason` of each question and sample.
 
-    A last line that an interruption cut is cut off the file. All lines must be `made_by` the same.
+    A last line that an interruption cut is cut off the file. All lines must be `made_by` the same,
+    and answer one of `questions`, texts by id.
     """
     if not output.exists():
         return {}
@@ -167,6 +173,11 @@ def read_finished(output: Path, made_by: dict[str, Any]) -> dict[Asked, str]:
                     f"output={output} holds answers of another {key} "
                     f"({_difference(line[key], value)}): name another file"
                 )
+        if questions.get(str(line["question_id"])) != line["question"]:
+            raise InputError(
+                f"output={output} line {number} answers another question than those now asked "
+                f"(question_id {line['question_id']}): name another file"
+            )
         finished[_asked(line)] = line["finish_reason"]
     if cut:
         if not cut.startswith(LINE_START[: len(cut)]):

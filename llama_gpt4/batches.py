@@ -113,10 +113,6 @@ class Batches:
             self._world_size,
         )
 
-    def examples_seen(self, step: int) -> int:
-        """Examples in `step`, over all ranks."""
-        return len(self._window(step).examples)
-
     def tokens(self, step: int) -> int:
         """Tokens in `step`, over all ranks; there is no padding to leave out."""
         return int(self._lengths(step).sum())

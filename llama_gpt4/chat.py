@@ -50,7 +50,8 @@ class ChatConfig:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments, texts = take_texts(sys.argv[1:] if argv is None else argv)
     arguments = quote_values(arguments, PATHS)
-    if wants_help("chat", ChatConfig, arguments):
+    quoted = quote_values([f"{key}={text}" for key, text in texts.items()], {k: k for k in TEXTS})
+    if wants_help("chat", ChatConfig, [*arguments, *quoted]):
         return 0
     return run_program("chat", lambda report: run(arguments, texts, report))
 

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ from llama_gpt4.safetensors_file import Outgoing
 log = logging.getLogger(__name__)
 
 KINDS = ("master", *zero_state.MOMENTS)
+
+SEEN_SECONDS = 60.0
+"""How long an NFS client may go on with what it knew of a folder (`acdirmax`)."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,9 @@ def last_good(run_dir: Path, ranks: Ranks) -> Checkpoint | None:
         if step < 0:
             return None
         folder = step_folder(run_dir, step)
+        manifest = folder / "manifest.json"
+        if from_rank_zero(int(manifest.exists()), ranks):
+            appears(manifest, SEEN_SECONDS)
         fault = ""
         try:
             checkpoint = Checkpoint(folder)
@@ -174,6 +181,16 @@ def last_good(run_dir: Path, ranks: Ranks) -> Checkpoint | None:
             shutil.rmtree(aside, ignore_errors=True)  # of an earlier time: one copy is enough
             folder.rename(aside)
         dist.barrier()
+
+
+def appears(path: Path, seconds: float) -> bool:
+    """Wait for `path`: network file systems show another host's new file with some delay."""
+    until = time.monotonic() + seconds
+    while not path.exists():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def saved_steps(run_dir: Path) -> list[int]:

@@ -24,8 +24,11 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from llama_gpt4.architecture import from_path
 from llama_gpt4.config import TrainConfig
+from llama_gpt4.deepspeed_config import deepspeed_config
 from llama_gpt4.errors import InputError
+from llama_gpt4.hub import local_snapshot
 
 C = TypeVar("C")
 
@@ -46,23 +49,30 @@ FREE_KEYS = (
 
 def compose(schema: type[C], program: str, overrides: Sequence[str]) -> C:
     """`conf/<program>.yaml` with the command line's `overrides`, as a checked `schema` object."""
-    return _to_object(schema, compose_yaml(schema, program, overrides))
+    return _to_object(schema, _composed(schema, program, overrides))
 
 
-def compose_yaml(schema: type, program: str, overrides: Sequence[str]) -> DictConfig:
+def as_yaml(config: Any) -> str:
+    """A configuration object as the text of `config.yaml`."""
+    return yaml.safe_dump(asdict(config), allow_unicode=True, sort_keys=False)
+
+
+def _composed(schema: type, program: str, overrides: Sequence[str]) -> DictConfig:
     """The composed configuration before it is checked; its interpolations are still open."""
+    quoted = [_quoted(override) for override in overrides]
+    typed = dict(zip(quoted, overrides, strict=True))
     with hydra.initialize_config_module("llama_gpt4_conf", version_base="1.3"):
         try:
-            return hydra.compose(program, [_quoted(override) for override in overrides])
+            return hydra.compose(program, quoted)
         except OverrideParseException as error:
             raise InputError(
-                f"cannot read the override {error.override!r}: write key=value, and quote values "
-                "with spaces or commas, as in 'key=\"a, b\"'"
+                f"cannot read the override {typed[error.override]!r}: write key=value, and quote "
+                "values with spaces or commas, as in 'key=\"a, b\"'"
             ) from error
         except MissingConfigException as error:
             raise InputError(_missing_group(error)) from error
         except (ConfigCompositionException, ValueError) as error:
-            raise InputError(_bad_override(schema, overrides, error)) from error
+            raise InputError(_bad_override(schema, typed, error)) from error
 
 
 def load_resolved(path: Path) -> TrainConfig:
@@ -102,6 +112,17 @@ def training_config(arguments: Sequence[str]) -> TrainConfig:
     return load_resolved(known.resolved) if known.resolved else compose_training(overrides)
 
 
+def require_consistent(config: TrainConfig, world_size: int) -> None:
+    """Refuse, before anything is prepared or started, what contradicts the model's config.json or
+    what DeepSpeed is told on `world_size` processes."""
+    hidden_size = config.model.hidden_size
+    if config.model.path is not None:
+        folder = local_snapshot(config.model.path, wanted=("config.json",))
+        hidden_size = from_path(folder, config.model).hidden_size
+    assert hidden_size is not None  # ModelConfig asks for it where there is no path
+    deepspeed_config(config, hidden_size, world_size)
+
+
 def config_hash(config: TrainConfig) -> str:
     """SHA-256 of all that decides the weights: the configuration without its free keys."""
     kept = [(key, value) for key, value in _flatten(asdict(config)) if not _is_free(key)]
@@ -115,9 +136,8 @@ def freeze(config: TrainConfig) -> Path:
         _require_same_run(config, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(asdict(config), allow_unicode=True, sort_keys=False)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            file.write(text)
+            file.write(as_yaml(config))
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)
     except OSError as error:
@@ -172,13 +192,18 @@ def _bad_value(schema: type, error: OmegaConfBaseException) -> str:
     return f"{key}: {reason[0].lower()}{reason[1:]}"
 
 
-def _bad_override(schema: type, overrides: Sequence[str], error: Exception) -> str:
+def _bad_override(schema: type, typed: dict[str, str], error: Exception) -> str:
+    """`typed` gives what the user typed for each override as Hydra got it."""
     known = {key for key, _ in _schema_keys(schema)}
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    for override in OverridesParser.create().parse_overrides(list(typed)):
         key = override.key_or_group.split("@")[0].replace("/", ".")
         if key not in known and not override.is_add() and not _is_group(key):
             return f"{key} is not a key of this program{_nearest(schema, key)}"
-    return " ".join(str(error).split())
+    message = str(error)
+    for quoted, override in typed.items():
+        # From the sign on: Hydra shows some overrides without the + in front of them.
+        message = message.replace(quoted[quoted.find("=") :], override[override.find("=") :])
+    return " ".join(message.split())
 
 
 def _quoted(override: str) -> str:

@@ -17,6 +17,7 @@ from llama_gpt4.architecture import from_hugging_face, parameter_shapes
 from llama_gpt4.compose import compose
 from llama_gpt4.config import require, require_one_of
 from llama_gpt4.errors import InputError
+from llama_gpt4.help import wants_help
 from llama_gpt4.program import ExitReport, run_program
 
 if TYPE_CHECKING:
@@ -46,10 +47,13 @@ class ExportConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if wants_help("export", ExportConfig, arguments):
+        return 0
     return run_program("export", lambda report: run(arguments, report))
 
 
 def run(arguments: Sequence[str], report: ExitReport) -> None:
+    """Export what the command line asks for, and say which step went where."""
     config = compose(ExportConfig, "export", arguments)
     from llama_gpt4.checkpoint import Checkpoint, saved_steps, step_folder
 

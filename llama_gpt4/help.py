@@ -1,4 +1,5 @@
-"""`--help` and `--cfg` of every program: the keys with their meanings, and what they come to.
+"""`--help` and `--cfg` of every program: the keys with their meanings, and what they come to in a
+run of the same line.
 
 The meanings are the strings below the fields of the configuration classes, which are the only
 reference manual; they are read from the source, so that nothing is written twice.
@@ -12,28 +13,44 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import get_type_hints
 
-from omegaconf import OmegaConf
-
-from llama_gpt4.compose import compose_yaml
+from llama_gpt4.compose import as_yaml, compose, training_config
+from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import ExitCode, InputError
+from llama_gpt4.program import show
 
 
 def wants_help(program: str, schema: type, arguments: Sequence[str]) -> bool:
     """Print what `--help` or `--cfg` asks for; whether either was there."""
     if any(argument in ("-h", "--help") for argument in arguments):
-        print(f"llama-gpt4 {program} [key=value …]\n")
-        for line in _key_lines(schema, ""):
-            print(line)
+        show(f"llama-gpt4 {program} [key=value …]\n\n" + "\n".join(_key_lines(schema, "")) + "\n")
         return True
-    if "--cfg" in arguments:
-        try:
-            overrides = [argument for argument in arguments if argument != "--cfg"]
-            print(OmegaConf.to_yaml(compose_yaml(schema, program, overrides)), end="")
-        except InputError as error:
-            print(f"llama-gpt4 {program}: {error}", file=sys.stderr)
-            raise SystemExit(ExitCode.BAD_INPUT) from error
-        return True
-    return False
+    try:
+        overrides = _without_cfg(arguments)
+        if overrides is None:
+            return False
+        trains = schema is TrainConfig
+        config = training_config(overrides) if trains else compose(schema, program, overrides)
+    except InputError as error:
+        print(f"llama-gpt4 {program}: {error}", file=sys.stderr)
+        raise SystemExit(ExitCode.BAD_INPUT) from error
+    show(as_yaml(config))
+    return True
+
+
+def _without_cfg(arguments: Sequence[str]) -> list[str] | None:
+    """What stands beside `--cfg`, or `--cfg job` as Hydra spells it; None without either."""
+    words = [
+        word
+        for argument in arguments
+        for word in (argument.split("=", 1) if argument.startswith("--cfg=") else [argument])
+    ]
+    if "--cfg" not in words:
+        return None
+    place = words.index("--cfg")
+    before, after = words[:place], words[place + 1 :]
+    if after[:1] in (["hydra"], ["all"]):
+        raise InputError(f"--cfg {after[0]} would show Hydra's own settings: only `--cfg` is here")
+    return before + (after[1:] if after[:1] == ["job"] else after)
 
 
 def _key_lines(schema: type, prefix: str) -> Iterator[str]:

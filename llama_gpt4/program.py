@@ -48,10 +48,13 @@ class ExitReport:
         """Set as soon as the run directory is known to be this run's own."""
 
     def write(self, code: ExitCode, message: str) -> bool:
-        """Whether this process is the one to report the end: the first that fails, or rank 0."""
+        """Whether this process is the one to report the end: the first that fails, or rank 0; of
+        those who know no directory, the first on each host."""
         is_rank_0 = os.environ.get("RANK", "0") == "0"
-        if self.run_dir is None or (code is ExitCode.DONE and not is_rank_0):
-            return is_rank_0
+        if self.run_dir is None:
+            return os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0"
+        if code is ExitCode.DONE and not is_rank_0:
+            return False
         report = json.dumps({"code": int(code), "message": message}, ensure_ascii=False)
         try:
             with open(self.run_dir / "exit.json", "x") as file:
@@ -71,6 +74,15 @@ def run_program(name: str, main: Callable[[ExitReport], None]) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def show(text: str) -> None:
+    """Print all of `text`; where its reader has gone (`… | head`), end as other programs do."""
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
 
 
 def hold(run_dir: Path) -> int:
@@ -144,7 +156,8 @@ def _run(name: str, main: Callable[[ExitReport], None]) -> int:
     _ignore_signals()
     if code is not ExitCode.DONE:
         _let_others_speak(trace)
-    first = report.write(code, message)
+    # Without a directory there is no log either, which would keep what nobody prints.
+    first = report.write(code, message) or (report.run_dir is None and bool(trace))
     if code is not ExitCode.DONE:
         logging.getLogger(name).info("ends with exit code %d: %s\n%s", code, message, trace)
         if first:

@@ -14,6 +14,9 @@ from llama_gpt4.errors import InputError
 SAMPLES = ("en", "zh")
 """Languages of the records shipped in the package, read as `sample:en` and `sample:zh`."""
 
+OF_RECORDS = frozenset({"instruction", "text"})
+"""Keys of which every record of a data file or file of questions has one."""
+
 NO_INPUT = frozenset(
     {"", "<noinput>", "`<noinput>`", "noinput", "<no input>", "no input", "n/a", "none"}
 )
@@ -85,7 +88,33 @@ def json_values(content: bytes, file: str) -> list[tuple[int, Any]]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(f"{file} line {line} is not UTF-8: save the file as UTF-8") from None
-    return _array(text, file) if text.lstrip().startswith("[") else _lines(text, file)
+    if text.lstrip().startswith("["):
+        return _array(text, file)
+    _refuse_one_object(text, file)
+    return _lines(text, file)
+
+
+def _refuse_one_object(text: str, file: str) -> None:
+    """One object around all records, or over several lines, is no JSONL."""
+    text = text.strip()
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return  # whoever reads the lines says where it breaks off
+    if not isinstance(value, dict) or end < len(text):
+        return
+    is_record = not OF_RECORDS.isdisjoint(value)
+    holds_more = not is_record and any(isinstance(inner, list | dict) for inner in value.values())
+    if not holds_more and "\n" not in text:
+        return
+    lists = [key for key, inner in value.items() if isinstance(inner, list)]
+    advice = "write records as a list, [{…}, {…}]"
+    if lists and not is_record:
+        advice = f"save the list under `{lists[0]}` as a file of its own"
+    keys = ", ".join(list(value)[:4]) + (", …" if len(value) > 4 else "")
+    raise InputError(
+        f"{file} is one JSON object (its keys: {keys}), not a list of records: {advice}"
+    )
 
 
 def _array(text: str, file: str) -> list[tuple[int, Any]]:

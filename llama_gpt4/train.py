@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llama_gpt4.architecture import LlamaConfig, from_path, from_sizes, n_parameters
-from llama_gpt4.compose import config_hash, freeze, training_config
+from llama_gpt4.compose import config_hash, freeze, require_consistent, training_config
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import Examples, Prepared, report_lines
@@ -44,21 +44,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: Sequence[str], report: ExitReport) -> None:
+    """One process of a training; with `--prepare` that of our launcher which comes before them."""
     is_launched = "--resolved" in arguments  # by ours, which has prepared the run directory
     if is_launched:
         end_with_parent()
     config = training_config(arguments)
+    if not is_launched:
+        require_consistent(config, int(os.environ.get("WORLD_SIZE", "1")))
     prepared = prepare(config)
+    if "--prepare" in arguments:
+        print(*report_lines(prepared), sep="\n", flush=True)
+        return
     rank = int(os.environ.get("RANK", "0"))
     run_dir = Path(config.run_dir)
-    if rank == 0:
-        if not is_launched:
-            hold(run_dir)
-            freeze(config)
-            (run_dir / "exit.json").unlink(missing_ok=True)
-            print(*report_lines(prepared), sep="\n", flush=True)
+    if rank == 0 and not is_launched:
+        hold(run_dir)
+        freeze(config)
+        (run_dir / "exit.json").unlink(missing_ok=True)
+        print(*report_lines(prepared), sep="\n", flush=True)
+    if rank == 0 or is_launched:  # the others do not know yet whether the directory is ours
         report.run_dir = run_dir
-    _log_to_file(run_dir, rank)
+        _log_to_file(run_dir, rank)
     train(config, prepared, report)
 
 
@@ -68,14 +74,17 @@ def train(config: TrainConfig, prepared: Prepared, report: ExitReport) -> None:
 
     ranks = join(config.launch)
     from llama_gpt4 import checkpoint  # after joining: DeepSpeed decides on its device on import
-    from llama_gpt4.engine import build_engine
+    from llama_gpt4.engine import build_engine, operators
     from llama_gpt4.export import export
     from llama_gpt4.loop import fit
 
     run_dir = Path(config.run_dir)
-    report.run_dir = run_dir  # on every rank: rank 0 is here, so the directory is ours
+    if report.run_dir is None:  # rank 0 is here as well, so the directory is ours
+        report.run_dir = run_dir
+        _log_to_file(run_dir, ranks.rank)
     _require_shared(config, ranks)
     _fix_numerics(config, ranks)
+    operators(config, ranks.device)  # what cannot run here says so before any work is done
     architecture, weights = _architecture_and_weights(config, prepared)
     good = checkpoint.last_good(run_dir, ranks)
     start = checkpoint.RunState(0, prepared.fingerprint)
@@ -158,7 +167,7 @@ def fine_tuning(
 
 
 def _log_to_file(run_dir: Path, rank: int) -> None:
-    """One log a rank. Ranks other than 0 may come here before rank 0 has made the directory."""
+    """One log a rank. Other ranks may come here before rank 0 has made the folder."""
     folder = run_dir / "logs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -179,6 +188,7 @@ def _log_to_file(run_dir: Path, rank: int) -> None:
 
 def _require_shared(config: TrainConfig, ranks: "Ranks") -> None:
     """Every rank has composed the same configuration and sees rank 0's run directory."""
+    from llama_gpt4.checkpoint import appears
     from llama_gpt4.ranks import from_rank_zero, sum_over_ranks
 
     mine = int(config_hash(config)[:15], 16)
@@ -191,23 +201,13 @@ def _require_shared(config: TrainConfig, ranks: "Ranks") -> None:
     mark = Path(config.run_dir) / f".shared-{nonce}"
     if ranks.rank == 0:
         mark.touch()
-    sees = _appears(mark, seconds=10)
+    sees = appears(mark, seconds=10)
     blind = sum_over_ranks([float(not sees)], ranks)[0]
     if ranks.rank == 0:
         mark.unlink()
     if blind:
         hint = f"; {ranks.host} does not see it" if not sees else ""
         raise InputError(f"run_dir={config.run_dir} must be on storage that all hosts share{hint}")
-
-
-def _appears(path: Path, seconds: float) -> bool:
-    """Network file systems show another host's new file with some delay."""
-    until = time.monotonic() + seconds
-    while not path.exists():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.2)
-    return True
 
 
 def _fix_numerics(config: TrainConfig, ranks: "Ranks") -> None:
@@ -252,16 +252,22 @@ def _require_room(config: TrainConfig, architecture: LlamaConfig) -> None:
     """A save that fills the disk after hours of training is found out before the first step."""
     from llama_gpt4.checkpoint import saved_steps
 
-    # Master weights and two moments in float32; a new checkpoint is there before an old one goes.
-    checkpoint_bytes = 12 * n_parameters(architecture)
+    # Master weights and two moments in float32. The best checkpoint stays beside the newest ones,
+    # and what is new is there before the old goes, which holds for the exported model as well.
+    n = n_parameters(architecture)
+    checkpoint_bytes = 12 * n
+    model_bytes = n * (4 if config.precision.dtype == "float32" else 2)
+    validation = config.data.validation
+    has_best = bool(validation.files or validation.share)
     there = len(saved_steps(Path(config.run_dir)))
-    missing = max(1, config.train.keep_checkpoints + 1 - there)
+    missing = max(1, config.train.keep_checkpoints + has_best + 1 - there)
     free = shutil.disk_usage(config.run_dir).free
-    if free < missing * checkpoint_bytes:
+    if free < missing * checkpoint_bytes + model_bytes:
         raise InputError(
             f"run_dir={config.run_dir} has {free / 1e9:,.1f} GB free, and {missing} more "
-            f"checkpoints of {checkpoint_bytes / 1e9:,.1f} GB must fit: choose another disk, or "
-            "lower train.keep_checkpoints"
+            f"checkpoints of {checkpoint_bytes / 1e9:,.1f} GB and the model of "
+            f"{model_bytes / 1e9:,.1f} GB must fit: choose another disk, or lower "
+            "train.keep_checkpoints"
         )
 
 
@@ -318,7 +324,7 @@ def _start_line(
         f"({task.batches.steps_per_epoch} an epoch), warm-up {plan.warmup_steps}; "
         f"{config.precision.dtype}, {ranks.world_size} x {ranks.device.type}, "
         f"ZeRO-{config.zero.stage}, {config.model.kernels} kernels, "
-        f"recompute {config.model.recompute}{resumed}"
+        f"{config.model.attention} attention, recompute {config.model.recompute}{resumed}"
     )
 
 

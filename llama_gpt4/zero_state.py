@@ -24,7 +24,6 @@ class Fragment:
 
     name: str
     start: int
-    shape: tuple[int, ...]
     master: Tensor
     moments: dict[str, Tensor]
 
@@ -40,7 +39,6 @@ def fragments(engine: Any) -> Iterator[Fragment]:
         yield Fragment(
             name=name,
             start=start,
-            shape=tuple(getattr(param, "ds_shape", param.shape)),
             master=flat.data.view(-1).narrow(0, offset, n),
             moments={key: state[key].view(-1).narrow(0, offset, n) for key in MOMENTS},
         )

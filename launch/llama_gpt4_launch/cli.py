@@ -4,6 +4,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from llama_gpt4.program import show
+
 VERBS = {
     "train": ("llama_gpt4_launch.local", "fine-tune a model on the processes of this host"),
     "prepare": ("llama_gpt4.prepare", "tokenise the data and say what fits, without training"),
@@ -16,7 +18,7 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_help())
+        show(_help())
         return 0 if arguments else 2
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
@@ -31,7 +33,7 @@ def _help() -> str:
         "usage: llama-gpt4 <verb> [key=value …]\n\n"
         f"{verbs}\n\n"
         "Keys are Hydra overrides: experiment=alpaca_7b optim.lr=1e-5 'data.files=[a.json]'.\n"
-        "`llama-gpt4 <verb> --help` lists the keys of a verb, `--cfg` prints what they come to."
+        "`llama-gpt4 <verb> --help` lists the keys of a verb, `--cfg` prints what they come to.\n"
     )
 
 

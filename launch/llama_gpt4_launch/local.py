@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from llama_gpt4.compose import compose_training, freeze
+from llama_gpt4.compose import compose_training, freeze, require_consistent
 from llama_gpt4.config import LaunchConfig, TrainConfig
 from llama_gpt4.errors import ExitCode, InputError
 from llama_gpt4.help import wants_help
@@ -33,8 +33,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def run(arguments: Sequence[str], report: ExitReport) -> None:
+    """Prepare the data in one process, then train in one process a device; exits with their code
+    where that is not 0."""
     config = compose_training(arguments)
     n = process_count(config.launch)
+    require_consistent(config, n)
     run_dir = Path(config.run_dir)
     is_new = not run_dir.exists()
     # The processes inherit it: the directory stays theirs should this parent be killed.
@@ -42,13 +45,10 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
     frozen = freeze(config)
     (run_dir / "exit.json").unlink(missing_ok=True)
     report.run_dir = run_dir
-    program = [sys.executable, "-m"]
+    command = [sys.executable, "-m", "llama_gpt4.train", "--resolved", str(frozen)]
     children = Processes(report)
-    code = children.run(
-        [[*program, "llama_gpt4.prepare", "--resolved", str(frozen)]], [dict(os.environ)], lock
-    )
+    code = children.run([[*command, "--prepare"]], [dict(os.environ)], lock)
     if code is ExitCode.DONE:
-        command = [*program, "llama_gpt4.train", "--resolved", str(frozen)]
         code = children.run([command] * n, _environments(n), lock)
     if code is ExitCode.DONE:
         return

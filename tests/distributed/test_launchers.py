@@ -286,7 +286,7 @@ def test_sigterm_while_data_are_prepared(tmp_path: Path) -> None:
     job.process.send_signal(signal.SIGTERM)
     code, lines = job.ends(60)
     assert code == 75
-    assert lines == ["llama-gpt4 prepare: asked to stop; there was nothing to save yet"]
+    assert lines == ["llama-gpt4 train: asked to stop; there was nothing to save yet"]
     assert exit_code(tmp_path / "run") == 75
     assert not list(cache.glob("*.tmp")) and not (tmp_path / "run" / "logs").exists()
 

@@ -16,27 +16,23 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.load import MEGA, write_checkpoint
-from llama_gpt4.architecture import LlamaConfig, parameter_shapes
+from llama_gpt4.architecture import parameter_shapes
+
+from ..tiny_llama import tiny_llama
 
 pytestmark = pytest.mark.distributed
 
 HERE = Path(__file__).parent
 WORLD = 2
 # 110 MB in bfloat16; no parameter is a large part of it, as in the models that matter.
-ARCHITECTURE = LlamaConfig(
+ARCHITECTURE = tiny_llama(
     vocab_size=4001,
     hidden_size=512,
     feed_forward_size=1409,
     n_layers=16,
     n_heads=8,
     n_kv_heads=8,
-    head_size=64,
     max_positions=2048,
-    rope_theta=10000.0,
-    rope_scaling=None,
-    norm_eps=1e-6,
-    tie_embeddings=False,
-    initializer_std=0.02,
 )
 SMALL = replace(ARCHITECTURE, n_layers=2)
 CASES = {

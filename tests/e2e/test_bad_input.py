@@ -32,6 +32,7 @@ def refused(
         assert end.value.code == 2
         out, err = capfd.readouterr()
         [line] = [line for line in (out + err).splitlines() if line.startswith("llama-gpt4 ")]
+        assert line.startswith("llama-gpt4 train: "), "the verb that was typed"
         assert "Traceback" not in out + err
         assert not run_dir.exists()
         left = [p.name for p in tmp_path.rglob("*") if p.suffix in (".tmp", ".partial")]
@@ -85,6 +86,10 @@ def test_records(refused: Any, tmp_path: Path, content: str | None, words: list[
         ("batch.rows_per_micro_step=0", ["batch.rows_per_micro_step=0 must be positive"]),
         ("launch.device=cuda", ["launch.device=cuda", "no GPUs", "launch.device=cpu"]),
         ("tokenizer.path=/nowhere", ["tokenizer.path=/nowhere does not exist"]),
+        (
+            "+zero.deepspeed.zero_optimisation.stage=2",
+            ["zero.deepspeed.zero_optimisation is not a key", "zero_optimization?"],
+        ),
         ("tokenizer.vocab_size=100", ["tokenizer.vocab_size=100 is too small"]),
     ],
 )

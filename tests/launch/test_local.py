@@ -185,6 +185,15 @@ def test_processes_hold_the_run_directory_when_their_parent_does_not(
     os.close(hold(tmp_path / "run"))
 
 
+def test_a_contradiction_is_found_before_anything_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contradiction = "+zero.deepspeed.gradient_clipping=5.0"
+    assert local.main([f"run_dir={tmp_path}/run", "launch.device=cpu", contradiction]) == 2
+    assert "gradient_clipping=5.0 contradicts 1.0" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_refused_start_leaves_another_runs_end_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

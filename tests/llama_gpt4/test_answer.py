@@ -116,6 +116,22 @@ def test_answers_made_in_another_way_are_not_mixed(
     assert output.read_bytes() == before
 
 
+@pytest.mark.parametrize("question", [{"question_id": 8, "text": "b"}, {"id": 7, "text": "c"}])
+def test_answers_to_other_questions_are_not_mixed(tmp_path, capsys, question):
+    output, questions = tmp_path / "answers.jsonl", tmp_path / "questions.jsonl"
+    made_by = {"model": "m", "decoding": {"max_new_tokens": 32, "temperature": 0.0, "top_p": 1.0}}
+    line = {"question_id": 7, "question": "a", "answer": "b", "sample": 0, **made_by}
+    output.write_text(json.dumps(line | {"finish_reason": "stop"}) + "\n")
+    before = output.read_bytes()
+    questions.write_text(json.dumps(question) + "\n")
+    assert answer("m", questions, output) == ExitCode.BAD_INPUT
+    said = capsys.readouterr().err
+    assert f"output={output} line 1 answers another question" in said and "question_id 7" in said
+    assert output.read_bytes() == before
+    questions.write_text(json.dumps({"question_id": "7", "text": "a"}) + "\n")
+    assert answer("m", questions, output) == ExitCode.DONE, "all is answered: no model is needed"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -130,7 +146,7 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path, content, message):
     output = tmp_path / "diary.txt"
     output.write_bytes(content)
     with pytest.raises(InputError, match=message):
-        read_finished(output, {"model": "m", "decoding": {}})
+        read_finished(output, {"model": "m", "decoding": {}}, {})
     assert output.read_bytes() == content
 
 
@@ -141,7 +157,7 @@ def test_a_line_cut_anywhere_is_made_again(tmp_path):
     whole = text.replace(b'"a"', b'"b"') + b"\n"
     for end in range(len(text) + 1):
         output.write_bytes(whole + text[:end])
-        finished = read_finished(output, {"model": "m", "decoding": {}})
+        finished = read_finished(output, {"model": "m", "decoding": {}}, {"b": ""})
         assert finished == {("b", 0): "stop"}
         assert output.read_bytes() == whole
 

@@ -1,12 +1,20 @@
 """Composition: what a user types, and the one line that answers a mistake."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from llama_gpt4.compose import compose_training, config_hash, freeze, load_resolved
+from llama_gpt4.architecture import from_sizes
+from llama_gpt4.compose import (
+    compose_training,
+    config_hash,
+    freeze,
+    load_resolved,
+    require_consistent,
+)
 from llama_gpt4.errors import InputError
 
 
@@ -47,6 +55,44 @@ def test_a_mistake_is_one_line_that_names_the_key(override: str, message: str) -
         compose_training(arguments)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "override, shown",
+    [
+        ("name=问题 [", "'name=问题 ['"),
+        ("run_dir=数据,其他", "'run_dir=数据,其他'"),
+        ("+seed=数", "'seed=数'"),
+        ("nothing.at.all=数", "nothing.at.all is not a key"),
+    ],
+)
+def test_a_message_shows_what_was_typed(override: str, shown: str) -> None:
+    with pytest.raises(InputError) as error:
+        compose_training([override])
+    assert shown in str(error.value) and '"问题"' not in str(error.value)
+
+
+def test_of_two_values_the_last_counts() -> None:
+    assert compose_training(["seed=1", "seed=2", "seed=1"]).seed == 1
+
+
+def test_a_contradiction_to_deepspeeds_derived_keys_needs_no_process() -> None:
+    require_consistent(compose_training(["+zero.deepspeed.train_batch_size=8"]), 4)
+    with pytest.raises(InputError, match="train_batch_size=8 contradicts 4"):
+        require_consistent(compose_training(["+zero.deepspeed.train_batch_size=8"]), 2)
+
+
+def test_sizes_that_contradict_config_json_need_no_process(tmp_path: Path) -> None:
+    own = compose_training([])
+    described = from_sizes(own.model, 2048).to_hugging_face("float32", 1, 2, 0)
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    begin = ["model=from_path", f"model.path={tmp_path}"]
+    require_consistent(compose_training(begin), 1)
+    with pytest.raises(InputError, match=r"model\.n_layers=9, but .*config\.json says"):
+        require_consistent(compose_training([*begin, "model.n_layers=9"]), 1)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(InputError, match=r"is model\.path a model\?"):
+        require_consistent(compose_training(begin), 1)
 
 
 def test_the_run_directory_follows_the_configuration_but_not_its_free_keys() -> None:

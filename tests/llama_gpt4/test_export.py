@@ -27,22 +27,9 @@ from llama_gpt4.safetensors_file import Outgoing, read_entries, write_file
 from llama_gpt4.weights import RandomWeights
 
 from ..command import CLI, ENVIRONMENT, llama_gpt4, train
+from ..tiny_llama import tiny_llama
 
-TINY = LlamaConfig(
-    vocab_size=101,
-    hidden_size=32,
-    feed_forward_size=56,
-    n_layers=2,
-    n_heads=4,
-    n_kv_heads=2,
-    head_size=8,
-    max_positions=128,
-    rope_theta=10000.0,
-    rope_scaling=None,
-    norm_eps=1e-6,
-    tie_embeddings=False,
-    initializer_std=0.2,
-)
+TINY = tiny_llama(vocab_size=101, initializer_std=0.2)
 LARGE = replace(
     TINY, vocab_size=8000, hidden_size=768, feed_forward_size=2048, n_layers=9, head_size=192
 )

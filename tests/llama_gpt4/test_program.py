@@ -82,6 +82,18 @@ def test_other_ranks_do_not_speak_for_a_run_that_has_no_directory(
     assert ExitReport().write(ExitCode.BAD_INPUT, "a wrong key")
     monkeypatch.setenv("RANK", "1")
     assert not ExitReport().write(ExitCode.BAD_INPUT, "a wrong key")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert ExitReport().write(ExitCode.BAD_INPUT, "a file that another host has")
+
+
+def test_a_bug_of_another_rank_before_there_is_a_log_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    run_program("test", lambda report: fail(ZeroDivisionError("by zero"))())
+    assert "llama-gpt4 test: ZeroDivisionError: by zero" in capsys.readouterr().err
+    run_program("test", lambda report: fail(InputError("what all find alike"))())
+    assert capsys.readouterr().err == ""
 
 
 def test_a_stop_request_is_remembered_from_when_it_exists(tmp_path: Path) -> None:

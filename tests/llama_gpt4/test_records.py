@@ -137,8 +137,30 @@ def test_a_broken_line_names_line_and_column(write):
     )
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ({"version": 1, "data": [GOOD]}, "save the list under `data` as a file of its own"),
+        ({"0": GOOD, "1": GOOD}, "write records as a list, [{…}, {…}]"),
+    ],
+)
+def test_one_object_around_the_records(write, value, advice, indent):
+    path = write(json.dumps(value, indent=indent))
+    assert failing(path) == (
+        f"{path} is one JSON object (its keys: {', '.join(value)}), not a list of records: {advice}"
+    )
+
+
 def test_an_object_over_several_lines_is_not_jsonl(write):
-    assert "neither a JSON array nor JSONL" in failing(write(json.dumps(GOOD, indent=1)))
+    assert failing(write(json.dumps(GOOD, indent=1))).endswith(
+        "is one JSON object (its keys: instruction, input, output), not a list of records: "
+        "write records as a list, [{…}, {…}]"
+    )
+
+
+def test_an_object_that_breaks_off_says_where(write):
+    assert "neither a JSON array nor JSONL" in failing(write('{\n "data": [\n'))
 
 
 FAULTS = [

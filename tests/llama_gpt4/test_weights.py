@@ -16,21 +16,9 @@ from llama_gpt4.architecture import LlamaConfig, parameter_shapes
 from llama_gpt4.errors import InputError
 from llama_gpt4.weights import RandomWeights, WeightSource, folder_weights
 
-TINY = LlamaConfig(
-    vocab_size=50,
-    hidden_size=8,
-    feed_forward_size=12,
-    n_layers=2,
-    n_heads=2,
-    n_kv_heads=1,
-    head_size=4,
-    max_positions=64,
-    rope_theta=10000.0,
-    rope_scaling=None,
-    norm_eps=1e-6,
-    tie_embeddings=False,
-    initializer_std=0.02,
-)
+from ..tiny_llama import tiny_llama
+
+TINY = tiny_llama(vocab_size=50, hidden_size=8, feed_forward_size=12, n_heads=2, n_kv_heads=1)
 TIED = replace(TINY, tie_embeddings=True)
 HEAD = "lm_head.weight"
 Q_PROJ = "model.layers.1.self_attn.q_proj.weight"
