@@ -201,7 +201,7 @@ def plot(folder: Path) -> None:
     for ax, (key, label) in zip(axes, panels, strict=True):
         ax.barh(titles, [float(row[key]) for row in rows], color=colours)
         ax.set_xlabel(label)
-        ax.invert_yaxis()
+    axes[0].invert_yaxis()  # the other shares it
     figure.savefig(folder / "step.png", dpi=110)
 
 

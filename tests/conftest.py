@@ -33,3 +33,10 @@ InterpreterBuilder.cast_impl = _cast_to_nearest
 def pytest_configure(config: pytest.Config) -> None:
     # Thousands, from `range` over a tensor in the interpreter; an error from NumPy 2.4 on.
     config.addinivalue_line("filterwarnings", "ignore:Conversion of an array with ndim > 0")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))

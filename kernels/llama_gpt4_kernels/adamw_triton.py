@@ -39,24 +39,24 @@ def _moved(old, new, share):
 
 @triton.jit
 def _update(
-    params, grads, exp_avgs, exp_avg_sqs, offsets, mask,
+    values, grads, exp_avgs, exp_avg_sqs, offsets, mask,
     decay, rate, eps, new_1, new_2, inverse_root,
 ):  # fmt: skip
-    p = tl.load(params + offsets, mask=mask)
+    p = tl.load(values + offsets, mask=mask)
     g = tl.load(grads + offsets, mask=mask)
     m = tl.load(exp_avgs + offsets, mask=mask)
     v = tl.load(exp_avg_sqs + offsets, mask=mask)
     m = _moved(m, g, new_1)
     v = _moved(v, g * g, new_2)
     p -= decay * p + rate * m / (tl.sqrt(v) * inverse_root + eps)
-    tl.store(params + offsets, p, mask=mask)
+    tl.store(values + offsets, p, mask=mask)
     tl.store(exp_avgs + offsets, m, mask=mask)
     tl.store(exp_avg_sqs + offsets, v, mask=mask)
 
 
 @triton.jit(do_not_specialize=["n"])
 def adamw_kernel(
-    params, grads, exp_avgs, exp_avg_sqs, steps, n,
+    values, grads, exp_avgs, exp_avg_sqs, steps, n,
     lr, decay, eps, log_beta1, new_1, log_beta2, new_2, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """`decay` is lr * weight_decay; `new_1`, `new_2` are 1 - beta, rounded after the difference."""
@@ -74,12 +74,12 @@ def adamw_kernel(
     # Without a mask accesses are 16 bytes wide whatever n is; only the last block may need one.
     if start + BLOCK <= n:
         _update(
-            params, grads, exp_avgs, exp_avg_sqs, offsets, None,
+            values, grads, exp_avgs, exp_avg_sqs, offsets, None,
             decay, rate, eps, new_1, new_2, inverse_root,
         )  # fmt: skip
     else:
         _update(
-            params, grads, exp_avgs, exp_avg_sqs, offsets, offsets < n,
+            values, grads, exp_avgs, exp_avg_sqs, offsets, offsets < n,
             decay, rate, eps, new_1, new_2, inverse_root,
         )  # fmt: skip
 

@@ -208,18 +208,6 @@ def warps_per_sm(registers: int, shared_bytes: int, n_warps: int, capability: in
     return min(by_registers, by_shared, MOST_WARPS // n_warps, MOST_BLOCKS) * n_warps
 
 
-def _machine_code(cubin: bytes) -> tuple[str, str]:
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        commands = ([TOOLS / "cuobjdump", "-res-usage"], [TOOLS / "nvdisasm", "-c"])
-        usage, code = (
-            subprocess.run([*command, file.name], capture_output=True, text=True, check=True).stdout
-            for command in commands
-        )
-    return usage, code
-
-
 # What a model asks of the operators, in its dtype. -------------------------------------------
 
 

@@ -158,3 +158,21 @@ def test_no_rows_launch_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "softmax_rows_kernel", None)
     (hidden, weight), targets, weights = problem(0, 4, 9)
     assert linear_cross_entropy(hidden, weight, targets, weights).item() == 0
+
+
+@pytest.mark.gpu
+def test_more_than_two_to_the_31_logits_in_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """70,000 rows of 32,000: the last of them begins beyond what 32 bits can count."""
+    monkeypatch.setattr(chunks, "CUDA_CHUNK_BYTES", 2**40)
+    n_rows, vocab_size = 70_000, 32_000
+    hidden = torch.randn(n_rows, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    weight = torch.randn(vocab_size, 64, device="cuda", dtype=torch.bfloat16)
+    targets = torch.randint(vocab_size, (n_rows,), device="cuda")
+    weights = torch.full((n_rows,), 1 / n_rows, device="cuda")
+    (whole,) = torch.autograd.grad(linear_cross_entropy(hidden, weight, targets, weights), hidden)
+    last = slice(n_rows - 100, n_rows)
+    tail = hidden[last].detach().requires_grad_()
+    (alone,) = torch.autograd.grad(
+        linear_cross_entropy(tail, weight, targets[last], weights[last]), tail
+    )
+    assert (whole[last] - alone).norm() <= 1e-2 * alone.norm()
