@@ -14,6 +14,7 @@ def deepspeed_config(config: TrainConfig, hidden_size: int, world_size: int) -> 
     is told at each micro-step whether it is the last. Raises `InputError` where the user's
     `zero.deepspeed` contradicts a derived field.
     """
+    _require_whole_groups(config.zero.hpz_processes, world_size)
     rows = config.batch.rows_per_micro_step
     derived: dict[str, Any] = {
         "train_batch_size": rows * world_size,
@@ -59,6 +60,7 @@ def _zero(config: TrainConfig, hidden_size: int) -> dict[str, Any]:
             "stage3_max_reuse_distance": 10**9,
             "sub_group_size": 10**9,
             "stage3_gather_16bit_weights_on_model_save": False,
+            "zero_hpz_partition_size": zero.hpz_processes,
             # Lets go of gathered weights after the forward pass; model.Linear knows where not.
             "memory_efficient_linear": True,
         }
@@ -67,6 +69,14 @@ def _zero(config: TrainConfig, hidden_size: int) -> dict[str, Any]:
     if zero.offload_parameters:
         section["offload_param"] = {"device": "cpu", "pin_memory": True}
     return section
+
+
+def _require_whole_groups(hpz_processes: int, world_size: int) -> None:
+    if world_size % hpz_processes:
+        raise InputError(
+            f"zero.hpz_processes={hpz_processes} does not divide the {world_size} processes: "
+            "give it the processes of one host"
+        )
 
 
 def _merge(derived: dict[str, Any], extra: dict[str, Any], path: str) -> dict[str, Any]:

@@ -56,6 +56,10 @@ def build_engine(
         model = Llama(architecture, ops, config.model.recompute)
     for name, start, values in zero_state.local_slices(model):
         source.fill(name, start, values)
+    for param in model.parameters():
+        # hpZ has copied what was in the parameter before its weights were.
+        if hasattr(param, "ds_secondary_tensor"):
+            param.ds_secondary_tensor = None
     engine, *_ = deepspeed.initialize(
         model=model, optimizer=_adamw(model, config), config=settings, dist_init_required=False
     )

@@ -19,6 +19,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
         ("deepspeed_7b_8gpu", ["experiment=alpaca_7b"], 8),
         ("deepspeed_13b_16gpu", ["experiment=en_zh_13b"], 16),
         ("deepspeed_offload", ["experiment=gpt4llm_release"], 16),
+        ("deepspeed_hpz", ["experiment=alpaca_7b", "zero=hpz"], 16),
     ],
 )
 def test_the_derived_configuration_is_the_golden_one(
@@ -35,10 +36,33 @@ def test_the_derived_configuration_is_the_golden_one(
 
 
 def test_a_users_own_setting_is_added() -> None:
-    config = compose_training(["+zero.deepspeed.zero_optimization.zero_hpz_partition_size=8"])
+    config = compose_training(["+zero.deepspeed.zero_optimization.round_robin_gradients=true"])
     derived = deepspeed_config(config, 128, 16)
-    assert derived["zero_optimization"]["zero_hpz_partition_size"] == 8
+    assert derived["zero_optimization"]["round_robin_gradients"] is True
     assert derived["zero_optimization"]["stage"] == 3
+
+
+def test_hpz_is_said_by_its_own_key_and_by_no_other() -> None:
+    def partition(*overrides: str) -> int:
+        derived = deepspeed_config(compose_training(list(overrides)), 128, 16)
+        return derived["zero_optimization"]["zero_hpz_partition_size"]
+
+    assert partition("zero=hpz") == 8
+    assert partition("zero=hpz", "zero.hpz_processes=4") == 4
+    assert partition("zero=stage3") == 1
+    with pytest.raises(InputError, match="zero_hpz_partition_size=8 contradicts 1"):
+        partition("+zero.deepspeed.zero_optimization.zero_hpz_partition_size=8")
+
+
+def test_groups_of_hpz_are_whole() -> None:
+    with pytest.raises(InputError, match=r"zero\.hpz_processes=8 does not divide the 12 processes"):
+        deepspeed_config(compose_training(["zero=hpz"]), 128, 12)
+
+
+@pytest.mark.parametrize("also", ["zero.stage=2", "zero.offload_parameters=true"])
+def test_hpz_goes_with_parameters_that_are_sharded_on_the_gpu(also: str) -> None:
+    with pytest.raises(InputError, match=r"zero\.hpz_processes=8 needs zero\.stage=3"):
+        compose_training(["zero=hpz", also])
 
 
 def test_a_users_setting_that_contradicts_names_both_sides() -> None:
