@@ -8,9 +8,12 @@ from llama_gpt4.program import show
 
 VERBS = {
     "train": ("llama_gpt4_launch.local", "fine-tune a model on the processes of this host"),
+    "launch": ("llama_gpt4_launch.launch", "the same on other hosts: hostfile, Slurm, Kubernetes"),
     "prepare": ("llama_gpt4.prepare", "tokenise the data and say what fits, without training"),
+    "plan": ("llama_gpt4_launch.plan", "say what a training needs, and whether it fits the GPUs"),
     "export": ("llama_gpt4.export", "make a Hugging Face folder of a checkpoint"),
     "answer": ("llama_gpt4.answer", "let a model answer a file of questions"),
+    "doctor": ("llama_gpt4_launch.doctor", "check that all hosts are ready for a training"),
     "chat": ("llama_gpt4.chat", "talk to a model"),
 }
 

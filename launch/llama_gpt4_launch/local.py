@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from llama_gpt4.compose import compose_training, freeze, require_consistent
+from llama_gpt4.compose import freeze, require_consistent, training_config
 from llama_gpt4.config import LaunchConfig, TrainConfig
 from llama_gpt4.errors import ExitCode, InputError
 from llama_gpt4.help import wants_help
@@ -27,6 +27,10 @@ BEFORE_TRAINING = {"config.yaml", "exit.json", "logs", ".lock"}
 
 
 def main(argv: Sequence[str]) -> int:
+    if "-m" in argv or "--multirun" in argv:
+        from llama_gpt4_launch import sweep  # it imports this module
+
+        return sweep.main(argv)
     if wants_help("train", TrainConfig, argv):
         return ExitCode.DONE
     return run_program("train", lambda report: run(argv, report))
@@ -35,7 +39,10 @@ def main(argv: Sequence[str]) -> int:
 def run(arguments: Sequence[str], report: ExitReport) -> None:
     """Prepare the data in one process, then train in one process a device; exits with their code
     where that is not 0."""
-    config = compose_training(arguments)
+    config = training_config(arguments)
+    if config.train.dry:
+        dry = [sys.executable, "-m", "llama_gpt4.dry", *arguments]
+        sys.exit(subprocess.run(dry).returncode)
     n = process_count(config.launch)
     require_consistent(config, n)
     run_dir = Path(config.run_dir)
@@ -139,7 +146,7 @@ class Processes:
 
 def process_count(config: LaunchConfig) -> int:
     """`launch.processes`, or one for every GPU that this user may see; 1 without any."""
-    gpus = _visible_gpus() if config.device != "cpu" else 0
+    gpus = len(visible_gpus()) if config.device != "cpu" else 0
     wanted = max(1, gpus) if config.processes is None else config.processes
     if config.device == "cuda" and wanted > gpus:
         raise InputError(
@@ -167,9 +174,10 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _visible_gpus() -> int:
-    """Counted without importing torch, which takes seconds."""
+def visible_gpus() -> list[str]:
+    """As CUDA_VISIBLE_DEVICES names them; found without importing torch, which takes seconds."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
-    return len([path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()])
+        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+    nodes = [path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()]
+    return [str(index) for index in range(len(nodes))]

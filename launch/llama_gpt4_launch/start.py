@@ -1,0 +1,38 @@
+"""What comes before the ranks of a run on several hosts: its directory is taken, its configuration
+frozen, its data prepared; all once, by one process."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from llama_gpt4.compose import freeze
+from llama_gpt4.config import TrainConfig
+from llama_gpt4.errors import ExitCode
+from llama_gpt4.program import ExitReport, hold
+from llama_gpt4_launch.local import BEFORE_TRAINING, Processes
+from llama_gpt4_launch.watch import alive_folder
+
+
+def prepare_run(config: TrainConfig, report: ExitReport) -> int:
+    """Make everything ready for ranks with `--resolved run_dir/config.yaml`; the descriptor that
+    holds the run directory. Exits with the code of a preparation that fails."""
+    run_dir = Path(config.run_dir)
+    is_new = not run_dir.exists()
+    lock = hold(run_dir)
+    frozen = freeze(config)
+    (run_dir / "exit.json").unlink(missing_ok=True)
+    shutil.rmtree(alive_folder(run_dir), ignore_errors=True)
+    report.run_dir = run_dir
+    command = [sys.executable, "-m", "llama_gpt4.train", "--resolved", str(frozen), "--prepare"]
+    code = Processes(report).run([command], [dict(os.environ)], lock)
+    if code is ExitCode.DONE:
+        return lock
+    report.write(code, "the data could not be prepared; see the lines above it on the terminal")
+    if (
+        code is ExitCode.BAD_INPUT
+        and is_new
+        and {path.name for path in run_dir.iterdir()} <= BEFORE_TRAINING
+    ):
+        shutil.rmtree(run_dir)
+    sys.exit(code)

@@ -1,0 +1,60 @@
+"""The batch script: what is asked of Slurm, and that no secret is in it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from llama_gpt4_launch import slurm
+
+from llama_gpt4.errors import InputError
+
+from .places import only, place, require_golden, training
+
+NODES = ("nodes=2", "processes_per_node=8")
+ALL = (
+    *("partition=gpu", "account=nlp", "qos=high", "time='24:00:00'", "warn_seconds=600"),
+    "setup=['module load cuda','source /etc/profile.d/site.sh']",
+    *("container_image=/images/llama.sqsh", "container_mounts=['/shared:/shared']"),
+    *("sbatch_options=['--exclusive','--constraint=h100']", "python=/opt/venv/bin/python"),
+    "environment.variables=['NCCL_DEBUG=INFO','NCCL_IB_HCA=mlx5_0, mlx5_1',HF_HOME]",
+    "environment.secrets=[WANDB_API_KEY]",
+)
+
+
+@pytest.mark.parametrize("name, options", [("slurm", ()), ("slurm_all", ALL)])
+def test_the_script(
+    name: str, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    only(monkeypatch, WANDB_API_KEY="s3cr3t")
+    text = slurm.script(place("slurm", *NODES, *options), training())
+    assert "s3cr3t" not in text
+    (tmp_path / "script").write_text(text)
+    subprocess.run(["bash", "-n", tmp_path / "script"], check=True)
+    require_golden(f"launch_{name}.sbatch", text)
+
+
+def test_without_gpus_none_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch)
+    asked = place("slurm", *NODES)
+    assert "--gpus-per-node" not in slurm.script(asked, training("launch.device=cpu"))
+
+
+@pytest.mark.parametrize(
+    "key, line",
+    [
+        ("nodes=0", "nodes=0 must be positive"),
+        ("processes_per_node=0", "processes_per_node=0 must be positive"),
+        ("warn_seconds=-1", "warn_seconds=-1 is negative"),
+        ("container_mounts=['/a:/b']", "container_mounts is given without container_image"),
+        ("sbatch_options=[exclusive]", "'exclusive' is not an option"),
+    ],
+)
+def test_what_cannot_be_is_one_line(key: str, line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        place("slurm", *NODES, key)
+
+
+def test_without_sbatch_it_says_where_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(InputError, match="no sbatch on this machine"):
+        slurm.check(place("slurm", *NODES))
