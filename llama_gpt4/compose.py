@@ -43,6 +43,7 @@ FREE_KEYS = (
     "train.eval_every_steps",
     "train.save_every_steps",
     "train.keep_checkpoints",
+    "train.dry",
 )
 """What may differ between two starts of one run: it changes neither weights nor their order."""
 
@@ -59,7 +60,7 @@ def as_yaml(config: Any) -> str:
 
 def _composed(schema: type, program: str, overrides: Sequence[str]) -> DictConfig:
     """The composed configuration before it is checked; its interpolations are still open."""
-    quoted = [_quoted(override) for override in overrides]
+    quoted = [quoted_override(override) for override in overrides]
     typed = dict(zip(quoted, overrides, strict=True))
     with hydra.initialize_config_module("llama_gpt4_conf", version_base="1.3"):
         try:
@@ -206,7 +207,7 @@ def _bad_override(schema: type, typed: dict[str, str], error: Exception) -> str:
     return " ".join(message.split())
 
 
-def _quoted(override: str) -> str:
+def quoted_override(override: str) -> str:
     """Words with letters beyond A to Z in quotes: Hydra's grammar knows no others outside them."""
     key, equals, value = override.partition("=")
     words = re.compile(r"""("[^"]*"|'[^']*'|[^\s\[\]{}(),"']+)""")

@@ -233,6 +233,9 @@ class ZeroConfig:
 
     stage: int
     """0 shards nothing, 1 the optimizer's state, 2 also gradients, 3 also parameters."""
+    hpz_processes: int
+    """Processes, those of one host, that keep a second copy of the parameters among them (ZeRO++'s
+    hpZ, stage 3), so that fewer gathers cross the network; 1: no second copy."""
     offload_optimizer: bool
     """Keep master weights and moments in host memory."""
     offload_parameters: bool
@@ -246,6 +249,12 @@ class ZeroConfig:
         require(
             self.stage == 3 or not self.offload_parameters,
             f"zero.offload_parameters needs zero.stage=3, not {self.stage}",
+        )
+        hpz = self.hpz_processes
+        require(hpz > 0, f"zero.hpz_processes={hpz} must be positive")
+        require(
+            hpz == 1 or (self.stage == 3 and not self.offload_parameters),
+            f"zero.hpz_processes={hpz} needs zero.stage=3, and no zero.offload_parameters",
         )
         require(
             self.stage >= 1 or not self.offload_optimizer,
@@ -269,6 +278,8 @@ class LoopConfig:
     """Save a checkpoint this often, and always at the end; 0: only at the end."""
     keep_checkpoints: int
     """Newest checkpoints that stay on disk; the best by evaluation loss stays as well."""
+    dry: bool
+    """Say what the run would do on its `launch.processes`, without a GPU, and train nothing."""
 
     def __post_init__(self) -> None:
         require(self.epochs > 0, f"train.epochs={self.epochs} must be positive")
@@ -282,20 +293,36 @@ class LoopConfig:
 
 @dataclass(kw_only=True)
 class TrackingConfig:
+    """Who is told about a run besides `metrics.jsonl`, and what is shown of the model."""
+
     kind: str
-    """`none`, or `wandb`: Weights & Biases, offline when nobody is logged in."""
+    """`none`; `wandb`: Weights & Biases, offline when nobody is logged in; `tensorboard`: event
+    files (needs the package tensorboard)."""
     project: str
+    """W&B's project."""
     group: str | None
     """W&B's group, for runs that belong together."""
+    tags: list[str]
+    """W&B's tags besides the run's `name`."""
+    samples: int
+    """Validation prompts that the model answers at each evaluation, whoever tracks: in
+    `run_dir/samples/`, and as a table of the tracker; 0: none."""
+    sample_tokens: int
+    """Longest of these answers. The model is asked anew for each token, all ranks together."""
 
     def __post_init__(self) -> None:
-        require_one_of("tracking.kind", self.kind, ("none", "wandb"))
+        require_one_of("tracking.kind", self.kind, ("none", "wandb", "tensorboard"))
+        require(self.samples >= 0, f"tracking.samples={self.samples} is negative")
+        require(
+            self.sample_tokens > 0, f"tracking.sample_tokens={self.sample_tokens} must be positive"
+        )
 
 
 @dataclass(kw_only=True)
 class LaunchConfig:
     processes: int | None
-    """Processes that `llama-gpt4 train` starts on this host; null: one for every GPU."""
+    """Processes that `llama-gpt4 train` starts on this host; null: one for every GPU. Other places
+    of `llama-gpt4 launch` count theirs by a hostfile or by keys of their own."""
     device: str
     """`cpu`, `cuda`, or `auto`: CUDA where there is one."""
     timeout_minutes: float

@@ -21,6 +21,7 @@ from llama_gpt4.errors import InputError, Preempted
 from llama_gpt4.metrics import Metrics, peak_flops, peak_memory_bytes
 from llama_gpt4.program import StopRequest
 from llama_gpt4.ranks import Ranks, sum_over_ranks
+from llama_gpt4.samples import Sample, store_samples
 from llama_gpt4.schedule import Plan, learning_rate
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class Task:
     """FLOPs of a step's forward and backward passes over all ranks."""
     evaluation: Callable[[], Iterator[Any]] | None
     """Batches of the validation data; None without any."""
+    sample: Callable[[Any], list[Sample]] | None
+    """Answers of the engine's model as it is, made by all ranks; None where nothing is asked."""
 
 
 def fit(
@@ -61,6 +64,7 @@ def fit(
     start: checkpoint.RunState,
     architecture: dict[str, Any],
     stop: StopRequest,
+    metrics: Metrics,
 ) -> None:
     """Train from `start` to `plan.stop_step`, with metrics and checkpoints on the way.
 
@@ -69,7 +73,6 @@ def fit(
     """
     run_dir, loop = Path(config.run_dir), config.train
     best = Best.load(run_dir, start.step, ranks)
-    metrics = Metrics(config, ranks, start.step, plan.stop_step)
     state, saved_step = start, start.step
 
     def save() -> None:
@@ -94,6 +97,10 @@ def fit(
             if state.step % loop.log_every_steps == 0 or done:
                 metrics.write(line)
             if task.evaluation and (_is_due(state.step, loop.eval_every_steps) or done):
+                if task.sample:
+                    samples = task.sample(engine)
+                    if ranks.rank == 0:  # before the line that a tracker is waiting for
+                        store_samples(run_dir, state.step, samples)
                 eval_loss = evaluate(engine, task, ranks)
                 metrics.write({"step": state.step, "eval_loss": eval_loss})
                 if eval_loss < best.eval_loss:

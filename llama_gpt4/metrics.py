@@ -1,10 +1,10 @@
-"""What a run writes about itself: `metrics.jsonl`, Weights & Biases, and the progress bar."""
+"""What a run writes about itself: `metrics.jsonl`, and what follows from it."""
 
 import json
 import resource
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from tqdm import tqdm
@@ -40,7 +40,8 @@ def peak_memory_bytes(device: torch.device) -> int:
 class Metrics:
     """Rank 0's pen: each line goes to `metrics.jsonl`, which the tracker follows, and to the bar.
 
-    On other ranks it writes nothing.
+    On other ranks it writes nothing. As a context it holds all of a run up to its exported model,
+    and tells the tracker at its end whether there is one.
     """
 
     def __init__(self, config: TrainConfig, ranks: Ranks, start: int, stop: int) -> None:
@@ -55,8 +56,16 @@ class Metrics:
         self._bar = tqdm(
             initial=start, total=stop, unit="step", desc=config.name, mininterval=seconds
         )
-        if config.tracking.kind == "wandb":
-            self._tracker = Tracker(run_dir)
+        if config.tracking.kind != "none":
+            self._tracker = Tracker(config, start)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close()
+        if self._tracker is not None:
+            self._tracker.close(has_model=kind is None)
 
     def write(self, line: dict[str, Any]) -> None:
         """One line of metrics; `step` counts the optimizer steps done."""
@@ -69,13 +78,11 @@ class Metrics:
         self._bar.update(line["step"] - self._bar.n)
 
     def close(self) -> None:
-        if self._file is None:
-            return
-        assert self._bar is not None
-        self._bar.close()
-        self._file.close()
-        if self._tracker is not None:
-            self._tracker.close()
+        """After the last step."""
+        if self._file is not None:
+            assert self._bar is not None
+            self._bar.close()
+            self._file.close()
 
 
 def _forget_after(path: Path, step: int) -> None:

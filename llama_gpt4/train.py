@@ -11,10 +11,12 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llama_gpt4 import dry
 from llama_gpt4.architecture import LlamaConfig, from_path, from_sizes, n_parameters
 from llama_gpt4.compose import config_hash, freeze, require_consistent, training_config
 from llama_gpt4.config import TrainConfig
@@ -30,6 +32,7 @@ from llama_gpt4.program import (
     run_program,
 )
 from llama_gpt4.schedule import Plan, plan_steps
+from llama_gpt4.tracker import require_installed
 
 if TYPE_CHECKING:  # they import torch, which has to wait until the configuration is known good
     from llama_gpt4.loop import Task
@@ -49,8 +52,13 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
     if is_launched:
         end_with_parent()
     config = training_config(arguments)
+    if config.train.dry:
+        if int(os.environ.get("RANK", "0")) == 0:
+            dry.run(config)
+        return
     if not is_launched:
         require_consistent(config, int(os.environ.get("WORLD_SIZE", "1")))
+    require_installed(config.tracking)
     prepared = prepare(config)
     if "--prepare" in arguments:
         print(*report_lines(prepared), sep="\n", flush=True)
@@ -77,6 +85,7 @@ def train(config: TrainConfig, prepared: Prepared, report: ExitReport) -> None:
     from llama_gpt4.engine import build_engine, operators
     from llama_gpt4.export import export
     from llama_gpt4.loop import fit
+    from llama_gpt4.metrics import Metrics
 
     run_dir = Path(config.run_dir)
     if report.run_dir is None:  # rank 0 is here as well, so the directory is ours
@@ -96,23 +105,26 @@ def train(config: TrainConfig, prepared: Prepared, report: ExitReport) -> None:
     if ranks.rank == 0:
         if start.step == 0:
             _keep_tokenizer(prepared, run_dir)
+        _keep_report(prepared, run_dir)
         print(
             _start_line(config, prepared, architecture, task, plan, ranks, start.step), flush=True
         )
-    if start.step < plan.stop_step:
-        _require_room(config, architecture)
-        engine = build_engine(config, architecture, weights, ranks)
-        if good is not None:
-            checkpoint.restore(engine, good)
-        described = _describe(config, architecture, prepared)
-        fit(engine, task, plan, config, ranks, start, described, StopRequest())
-    leave()
-    if ranks.rank == 0:
-        last = checkpoint.Checkpoint(
-            checkpoint.step_folder(run_dir, checkpoint.saved_steps(run_dir)[-1])
-        )
-        export(last, run_dir / "tokenizer", run_dir / "model", config.precision.dtype)
-        print(_end_line(run_dir), flush=True)
+    with ExitStack() as whole_run, lever_for_memory(config):
+        if start.step < plan.stop_step:
+            _require_room(config, architecture)
+            engine = build_engine(config, architecture, weights, ranks)
+            if good is not None:
+                checkpoint.restore(engine, good)
+            described = _describe(config, architecture, prepared)
+            metrics = whole_run.enter_context(Metrics(config, ranks, start.step, plan.stop_step))
+            fit(engine, task, plan, config, ranks, start, described, StopRequest(), metrics)
+        leave()
+        if ranks.rank == 0:
+            last = checkpoint.Checkpoint(
+                checkpoint.step_folder(run_dir, checkpoint.saved_steps(run_dir)[-1])
+            )
+            export(last, run_dir / "tokenizer", run_dir / "model", config.precision.dtype)
+            print(_end_line(run_dir), flush=True)
 
 
 def fine_tuning(
@@ -124,6 +136,7 @@ def fine_tuning(
     from llama_gpt4.architecture import model_flops
     from llama_gpt4.batches import Batch, Batches, evaluation_batches
     from llama_gpt4.loop import Task
+    from llama_gpt4.samples import Sampler
 
     rows = config.batch.rows_per_micro_step
     batches = Batches(
@@ -163,6 +176,11 @@ def fine_tuning(
             batches.target_tokens(step),
         ),
         evaluation=partial(evaluation, prepared.validation) if prepared.validation else None,
+        sample=(
+            Sampler(prepared, config.tracking, ranks)
+            if prepared.validation and config.tracking.samples
+            else None
+        ),
     )
 
 
@@ -271,6 +289,35 @@ def _require_room(config: TrainConfig, architecture: LlamaConfig) -> None:
         )
 
 
+@contextmanager
+def lever_for_memory(config: TrainConfig) -> Iterator[None]:
+    """A GPU that is full is a matter of configuration: say which key makes room."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        tried = str(error).split(". GPU")[0].replace("\n", " ")
+        raise InputError(
+            f"{tried}: {_less_memory(config)} takes less; `llama-gpt4 plan` with the same keys "
+            "says what fits"
+        ) from error
+
+
+def _less_memory(config: TrainConfig) -> str:
+    rows, zero = config.batch.rows_per_micro_step, config.zero
+    levers = []
+    if config.model.recompute != "full":
+        levers.append("model.recompute=full")
+    if rows > 1:
+        levers.append(f"batch.rows_per_micro_step={rows // 2}")
+    if zero.stage < 3:
+        levers.append("zero=stage3")
+    elif not (zero.offload_optimizer and zero.offload_parameters):
+        levers.append("zero=offload")
+    return " or ".join(levers) or "a run on more GPUs"
+
+
 def _require_same_data(good: Any, prepared: Prepared) -> None:
     if good.state.data_fingerprint != prepared.fingerprint:
         raise InputError(
@@ -296,6 +343,18 @@ def _keep_tokenizer(prepared: Prepared, run_dir: Path) -> None:
     shutil.copytree(prepared.tokenizer_folder, partial)
     shutil.rmtree(run_dir / "tokenizer", ignore_errors=True)  # of a start that never trained
     partial.rename(run_dir / "tokenizer")
+
+
+def _keep_report(prepared: Prepared, run_dir: Path) -> None:
+    """`data.json`: what became of the records, and which tokens the run was trained on."""
+    aside = run_dir / "data.partial"
+    found = {
+        "fingerprint": prepared.fingerprint,
+        "vocab_size": prepared.vocab_size,
+        **prepared.report,
+    }
+    aside.write_text(json.dumps(found, indent=1) + "\n")
+    aside.replace(run_dir / "data.json")
 
 
 def _start_line(

@@ -24,7 +24,10 @@ ALLOWED = {
     "llama_gpt4_kernels": {"llama_gpt4_kernels"},
     "llama_gpt4_launch": {"llama_gpt4", "llama_gpt4_launch"},
 }
-TORCH_FREE = {"compose", "config", "deepspeed_config", "errors", "help", "program", "schedule"}
+TORCH_FREE = {
+    "architecture", "batches", "compose", "config", "deepspeed_config", "errors", "examples",
+    "help", "hub", "prepare", "program", "prompt", "records", "schedule",
+}  # fmt: skip
 """What the front door may know of `llama_gpt4`."""
 
 

@@ -54,6 +54,7 @@ VALUES: dict[str, Any] = {
     "precision": {"dtype": "float32", "float32_matmul": "highest"},
     "zero": {
         "stage": 3,
+        "hpz_processes": 1,
         "offload_optimizer": False,
         "offload_parameters": False,
         "deepspeed": {},
@@ -65,8 +66,16 @@ VALUES: dict[str, Any] = {
         "eval_every_steps": 0,
         "save_every_steps": 0,
         "keep_checkpoints": 1,
+        "dry": False,
     },
-    "tracking": {"kind": "none", "project": "test", "group": None},
+    "tracking": {
+        "kind": "none",
+        "project": "test",
+        "group": None,
+        "tags": [],
+        "samples": 2,
+        "sample_tokens": 8,
+    },
     "launch": {"processes": 1, "device": "cpu", "timeout_minutes": 5},
 }
 

@@ -125,7 +125,7 @@ def test_a_config_json_survives_transformers(keys: dict, tmp_path: Path) -> None
 def sizes(**changes: Any) -> ModelConfig:
     values: dict[str, Any] = dict.fromkeys(ModelConfig.__dataclass_fields__)
     values |= {"path": "some", "initializer_std": 0.02, "kernels": "reference"}
-    return ModelConfig(**{**values, "recompute": "none", **changes})
+    return ModelConfig(**{**values, "attention": "sdpa", "recompute": "none", **changes})
 
 
 def test_sizes_of_the_configuration() -> None:

@@ -36,7 +36,7 @@ def test_the_default_is_the_tiny_experiment() -> None:
         ("data.files=x.json", "data.files is a list: write data.files=[…]"),
         ("data.files=[]", "data.files is empty"),
         ("experiment=alpaca7b", "did you mean experiment=alpaca_7b?"),
-        ("zero=stage9", "zero=stage9 does not exist: there are offload, stage0"),
+        ("zero=stage9", "zero=stage9 does not exist: there are hpz, offload, stage0"),
         ("optim.lr=-1", "optim.lr=-1.0 must be positive"),
         ("a b", "cannot read the override 'a b'"),
         ("model=from_path", "model.path has no value"),

@@ -1,6 +1,7 @@
-"""Weights & Biases beside a run: offline unless somebody is logged in, the same run after a
-restart, and never a reason to wait or to fail."""
+"""A tracker beside a run: Weights & Biases, offline unless somebody is logged in, or TensorBoard;
+the same run after a restart, and never a reason to wait or to fail."""
 
+import importlib.util
 import json
 import os
 import socket
@@ -16,10 +17,12 @@ from typing import Any
 import pytest
 
 from llama_gpt4 import tracker as tracker_module
-from llama_gpt4.compose import compose_training, freeze
-from llama_gpt4.tracker import CLOSE_SECONDS, Tracker, follow
+from llama_gpt4.compose import compose_training, freeze, load_resolved
+from llama_gpt4.errors import InputError
+from llama_gpt4.samples import Sample, store_samples
+from llama_gpt4.tracker import CLOSE_SECONDS, Tracker, follow, require_installed
 
-from ..command import CLI, ENVIRONMENT, FAST, metrics
+from ..command import CLI, ENVIRONMENT, FAST, metrics, train
 
 DEAD_SERVER = "http://127.0.0.1:9"
 
@@ -42,10 +45,18 @@ def test_lines_are_followed_as_they_come(tmp_path: Path) -> None:
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
     """A run directory as it is when the training begins."""
-    freeze(compose_training([f"run_dir={tmp_path}/run", "tracking.group=together"]))
-    (tmp_path / "run" / "logs").mkdir()
-    (tmp_path / "run" / "metrics.jsonl").touch()
-    return tmp_path / "run"
+    return begun(tmp_path / "run", "tracking.group=together", "tracking.tags=[mine]")
+
+
+def begun(run_dir: Path, *overrides: str) -> Path:
+    freeze(compose_training([f"run_dir={run_dir}", *overrides]))
+    (run_dir / "logs").mkdir()
+    (run_dir / "metrics.jsonl").touch()
+    return run_dir
+
+
+def tracker_of(run_dir: Path, start_step: int = 0) -> Tracker:
+    return Tracker(load_resolved(run_dir / "config.yaml"), start_step)
 
 
 @pytest.fixture
@@ -89,22 +100,29 @@ def tracked(run_dir: Path) -> tuple[set[str], str, dict[int, float]]:
             if record.HasField("run"):
                 ids.add(record.run.run_id)
                 group = record.run.run_group
-            if record.HasField("history"):
-                row = {item.key or item.nested_key[0]: item for item in record.history.item}
-                step = json.loads(row["_step"].value_json)
-                losses[step] = json.loads(row["loss"].value_json)
+        losses |= {step: row["loss"] for step, row in history(file).items()}
     return ids, group, losses
+
+
+def history(file: Path) -> dict[int, dict[str, Any]]:
+    """What an offline run has logged, by step."""
+    rows: dict[int, dict[str, Any]] = {}
+    for record in offline_records(file):
+        row = {i.key or i.nested_key[0]: json.loads(i.value_json) for i in record.history.item}
+        if row:
+            rows.setdefault(row["_step"], {}).update(row)
+    return rows
 
 
 @pytest.mark.e2e
 @pytest.mark.usefixtures("nobody_logged_in")
 def test_offline_with_the_same_id_after_a_restart(run_dir: Path) -> None:
-    tracker = Tracker(run_dir)
+    tracker = tracker_of(run_dir)
     write(run_dir, 1, 2)
-    tracker.close()
-    again = Tracker(run_dir)
+    tracker.close(has_model=False)
+    again = tracker_of(run_dir, 2)
     write(run_dir, 3)
-    again.close()
+    again.close(has_model=False)
     ids, group, losses = tracked(run_dir)
     assert losses == {1: 1.0, 2: 0.5, 3: pytest.approx(1 / 3)}
     assert ids == {(run_dir / "wandb_id").read_text()}
@@ -113,11 +131,93 @@ def test_offline_with_the_same_id_after_a_restart(run_dir: Path) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.usefixtures("nobody_logged_in")
+def test_the_offline_file_holds_all_that_there_is_to_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = tmp_path / "run"
+    monkeypatch.setitem(ENVIRONMENT, "HOME", str(tmp_path / "home"))
+    steps = ["train.steps=4", "train.eval_every_steps=2", "data.validation.share=0.05"]
+    cache = f"data.cache_dir={tmp_path}/cache"
+    wandb = ["tracking=wandb", "tracking.tags=[mine]", "tracking.samples=3"]
+    train(run_dir, *steps, cache, *wandb, processes=2)
+    [file] = run_dir.glob("wandb/offline-run-*/run-*.wandb")
+    records = list(offline_records(file))
+
+    [run] = [record.run for record in records if record.HasField("run")]
+    assert (run.project, run.job_type, list(run.tags)) == ("llama-gpt4", "train", ["tiny", "mine"])
+    config = {item.key: json.loads(item.value_json) for item in run.config.update}
+    assert config["optim"]["lr"] == 3e-3 and config["run_dir"] == str(run_dir)
+
+    rows = history(file)
+    written = (run_dir / "metrics.jsonl").read_text().splitlines()
+    for line in map(json.loads, written):
+        step = line.pop("step")
+        assert line == {key: rows[step][key] for key in line}
+    assert [step for step, row in rows.items() if "eval_loss" in row] == [2, 4]
+    assert any("save_stall_seconds" in row for row in rows.values())
+
+    for step in (2, 4):
+        [table] = file.parent.glob(f"files/media/table/samples_{step}_*.table.json")
+        shown = json.loads(table.read_text())
+        stored = (run_dir / "samples" / f"step-{step}.jsonl").read_text().splitlines()
+        assert len(stored) == 3
+        samples = [dict(zip(shown["columns"], row, strict=True)) for row in shown["data"]]
+        assert samples == [json.loads(line) for line in stored]
+
+    artifacts = {r.artifact.type: r.artifact for r in records if r.HasField("artifact")}
+    model = artifacts["model"]
+    assert (model.name, json.loads(model.metadata)) == ("run-model", {"step": 4})
+    assert {entry.path: entry.ref for entry in model.manifest.contents} == {
+        f"step-4/{path.name}": path.as_uri() for path in (run_dir / "model").iterdir()
+    }
+    report = json.loads(artifacts["dataset"].metadata)
+    assert report == json.loads((run_dir / "data.json").read_text())
+    assert report["train"]["used"] + report["validation"]["used"] == 230
+    # Nothing that a later `wandb sync` needs is elsewhere.
+    assert not list((tmp_path / "home").rglob("staging"))
+
+
+@pytest.mark.e2e
+def test_tensorboard_shows_the_same_and_takes_back_what_is_trained_again(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run_dir = begun(tmp_path / "run", "tracking=tensorboard")
+    tracker = tracker_of(run_dir)
+    store_samples(run_dir, 2, [Sample("a record", "a prompt", "an answer", "a reference")])
+    write(run_dir, 1, 2, 3)
+    with open(run_dir / "metrics.jsonl", "a") as file:
+        file.write('{"step": 2, "eval_loss": 7.5, "mfu": null}\n')
+    tracker.close(has_model=True)
+    again = tracker_of(run_dir, 2)
+    write(run_dir, 3, 4)
+    again.close(has_model=False)
+    events = EventAccumulator(str(run_dir / "tensorboard")).Reload()
+    shown = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert shown == [(step, pytest.approx(1 / step)) for step in (1, 2, 3, 4)]
+    assert [(e.step, e.value) for e in events.Scalars("eval_loss")] == [(2, 7.5)]
+    assert "mfu" not in events.Tags()["scalars"]
+    [sample] = events.Tensors("samples/0/text_summary")
+    assert sample.step == 2
+    assert b"an answer" in sample.tensor_proto.string_val[0]
+    assert b"lr: 0.003" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
+
+
+def test_a_tracker_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking = compose_training(["tracking=tensorboard"]).tracking
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install tensorboard"):
+        require_installed(tracking)
+    require_installed(compose_training(["tracking=wandb"]).tracking)
+
+
+@pytest.mark.e2e
+@pytest.mark.usefixtures("nobody_logged_in")
 def test_it_ends_with_its_trainer(run_dir: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from llama_gpt4.tracker import Tracker; "
-        "tracker = Tracker(Path(sys.argv[1])); print(tracker._process.pid, flush=True); "
-        "os.kill(os.getpid(), 9)"
+        "from llama_gpt4.compose import load_resolved; "
+        "tracker = Tracker(load_resolved(Path(sys.argv[1]) / 'config.yaml'), 0); "
+        "print(tracker._process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     write(run_dir, 1)
     trainer = subprocess.run([sys.executable, "-c", code, str(run_dir)], stdout=subprocess.PIPE)
@@ -170,10 +270,10 @@ def test_a_server_that_never_answers_delays_the_end_by_a_bounded_time(
         monkeypatch.delenv("WANDB_MODE", raising=False)
         monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
-        tracker = Tracker(run_dir)
+        tracker = tracker_of(run_dir)
         write(run_dir, 1)
         began = time.monotonic()
-        tracker.close()
+        tracker.close(has_model=False)
         assert time.monotonic() - began < 5
     assert tracker._process.returncode is not None
 

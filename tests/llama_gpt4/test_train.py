@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from llama_gpt4 import train
 from llama_gpt4.architecture import from_sizes, n_parameters
@@ -66,3 +67,50 @@ def test_there_must_be_room_for_all_that_is_written(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, needed - 1))
     with pytest.raises(InputError, match=f"{checkpoints} more checkpoints .* and the model"):
         train._require_room(config, architecture)
+
+
+@pytest.mark.parametrize(
+    "changes, levers",
+    [
+        ({}, "model.recompute=full or batch.rows_per_micro_step=1 or zero=offload takes less"),
+        (
+            {"zero.stage": 2, "batch.rows_per_micro_step": 1},
+            "model.recompute=full or zero=stage3 takes less",
+        ),
+        (
+            {
+                "model.recompute": "full",
+                "batch.rows_per_micro_step": 1,
+                "zero.offload_optimizer": True,
+                "zero.offload_parameters": True,
+            },
+            "a run on more GPUs takes less",
+        ),
+    ],
+)
+def test_a_full_gpu_is_one_line_with_what_makes_room(
+    train_config: Callable[..., TrainConfig], changes: dict[str, Any], levers: str
+) -> None:
+    """As PyTorch words it; tests marked `gpu` run out of a real one."""
+    config = train_config(**{"batch.rows_per_micro_step": 2, **changes})
+    with pytest.raises(InputError) as raised, train.lever_for_memory(config):
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1 "
+            "GiB of which 1.2 GiB is free.\nProcess 7 has 77.9 GiB memory in use."
+        )
+    message = str(raised.value)
+    assert message.startswith("CUDA out of memory. Tried to allocate 2.00 GiB: ")
+    assert levers in message and "llama-gpt4 plan" in message and "\n" not in message
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_that_is_full_is_one_line(train_config: Callable[..., TrainConfig]) -> None:
+    with pytest.raises(InputError) as raised, train.lever_for_memory(train_config()):
+        torch.empty(2**50, dtype=torch.uint8, device="cuda")
+    message = str(raised.value)
+    assert "out of memory" in message and "Tried to allocate" in message and "\n" not in message
+
+
+def test_other_errors_stay_what_they_are(train_config: Callable[..., TrainConfig]) -> None:
+    with pytest.raises(RuntimeError, match="shapes differ"), train.lever_for_memory(train_config()):
+        raise RuntimeError("shapes differ")

@@ -1,0 +1,106 @@
+"""What tracking costs a training: the tiny recipe with `tracking=wandb` (offline) and without.
+
+    python benchmarks/tracking.py
+
+Both sides train the same steps on two CPU processes, in turns that swap who goes first. The tracker
+is a process of its own, so two figures matter: what the ranks themselves spend, which is what
+training on a machine with a free core for the tracker pays, and the tokens per second on this one,
+where it takes its time from theirs.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, fields
+from datetime import date
+from pathlib import Path
+from statistics import median
+
+from measured_run import RANKS, Measured, measure
+
+HERE = Path(__file__).resolve().parent
+SIDES = ("none", "wandb")
+GOAL = 0.01
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=120, help="measured in each run")
+    parser.add_argument("--warmup-steps", type=int, default=40)
+    arguments = parser.parse_args()
+    # Nobody is to be told about a benchmark.
+    os.environ |= {"WANDB_MODE": "offline"}
+    runs = []
+    with tempfile.TemporaryDirectory() as name:
+        for repeat in range(arguments.repeats):
+            for side in SIDES if repeat % 2 else reversed(SIDES):
+                runs.append(run_side(side, Path(name), arguments))
+                print(f"{repeat + 1}: {runs[-1]}", flush=True)
+    store(runs, arguments)
+    return 0
+
+
+def run_side(side: str, folder: Path, arguments: argparse.Namespace) -> Measured:
+    run_dir = Path(tempfile.mkdtemp(dir=folder))
+    steps = arguments.warmup_steps + arguments.steps
+    command = [sys.executable, "-m", "llama_gpt4.train", "experiment=tiny", "launch.device=cpu"]
+    command += [f"tracking={side}", f"data.cache_dir={folder / 'cache'}", f"run_dir={run_dir}"]
+    command += [f"train.steps={steps}", "train.save_every_steps=0"]
+    measured = measure(side, command, run_dir, arguments.warmup_steps, arguments.steps)
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    assert len([line for line in lines if "loss" in json.loads(line)]) == steps
+    assert bool(list(run_dir.glob("wandb/offline-run-*/run-*.wandb"))) == (side == "wandb")
+    return measured
+
+
+def overhead(runs: list[Measured], quantity: str) -> list[float]:
+    """In each repeat, how much more a token costs with tracking; sorted."""
+    with_it, without = (
+        [getattr(run, quantity) for run in runs if run.side == side] for side in ("wandb", "none")
+    )
+    return sorted(b / a - 1 for a, b in zip(with_it, without, strict=True))
+
+
+def store(runs: list[Measured], arguments: argparse.Namespace) -> None:
+    """Every run to results/tracking.csv; what they come to, to .md."""
+    name = HERE / "results" / "tracking"
+    with open(name.with_suffix(".csv"), "w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Measured)])
+        writer.writeheader()
+        writer.writerows(asdict(run) for run in runs)
+    cpu, clock = (overhead(runs, f"tokens_per_{what}") for what in ("cpu_second", "second"))
+    loads = [run.load for run in runs]
+    text = f"""# What tracking costs a training
+
+Written by `python benchmarks/tracking.py` on {date.today()}, commit {commit()}, on
+{os.cpu_count()} cores. The tiny recipe on {RANKS} processes, {arguments.steps} steps after
+{arguments.warmup_steps}, a line of metrics a step; {arguments.repeats} interleaved repeats of
+`tracking=wandb` (offline) and `tracking=none`. Load averages before the runs were {min(loads):.1f}
+to {max(loads):.1f}. The goal is {GOAL:.0%}.
+
+| a token costs more, with tracking | median | least | most |
+|---|---|---|---|
+| CPU seconds of the ranks | {percents(cpu)} |
+| seconds on the clock, the tracker on the same {os.cpu_count()} cores | {percents(clock)} |
+"""
+    name.with_suffix(".md").write_text(text)
+    print(text)
+
+
+def percents(shares: list[float]) -> str:
+    return " | ".join(f"{share:+.1%}" for share in (median(shares), shares[0], shares[-1]))
+
+
+def commit() -> str:
+    git = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(git, capture_output=True, text=True)
+    return done.stdout.strip().replace("-dirty", " with changes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
