@@ -80,6 +80,7 @@ def test_other_ranks_do_not_speak_for_a_run_that_has_no_directory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert ExitReport().write(ExitCode.BAD_INPUT, "a wrong key")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)  # left by whoever joined a world of one here
     monkeypatch.setenv("RANK", "1")
     assert not ExitReport().write(ExitCode.BAD_INPUT, "a wrong key")
     monkeypatch.setenv("LOCAL_RANK", "0")
@@ -89,6 +90,7 @@ def test_other_ranks_do_not_speak_for_a_run_that_has_no_directory(
 def test_a_bug_of_another_rank_before_there_is_a_log_is_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)  # left by whoever joined a world of one here
     monkeypatch.setenv("RANK", "1")
     run_program("test", lambda report: fail(ZeroDivisionError("by zero"))())
     assert "llama-gpt4 test: ZeroDivisionError: by zero" in capsys.readouterr().err
