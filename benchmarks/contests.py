@@ -99,6 +99,7 @@ def _hugging_face_norm(hidden: Tensor, delta: Tensor, weight: Tensor) -> tuple[T
 
 
 def norm(rows: int, size: int, device: torch.device, dtype: torch.dtype) -> Contest:
+    """Residual sum and RMSNorm of `rows` rows of `size` values."""
     rivals = Rivals(device)
     liger = "liger_kernel.transformers.functional"
 
@@ -149,6 +150,7 @@ def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def rope(rows: int, size: int, device: torch.device, dtype: torch.dtype) -> Contest:
+    """RoPE of queries and keys, `size` values of each for each of `rows` tokens."""
     rivals = Rivals(device)
     head_size = min(128, size // 2)
     positions = torch.arange(rows, device=device) % 509  # packed documents
@@ -203,6 +205,7 @@ def _hugging_face_swiglu(gate: Tensor, up: Tensor) -> tuple[Tensor]:
 
 
 def swiglu(rows: int, size: int, device: torch.device, dtype: torch.dtype) -> Contest:
+    """SwiGLU of `rows` rows of `size` values."""
     rivals = Rivals(device)
     rivals.add(
         "liger",

@@ -95,6 +95,7 @@ class Batch:
 
 
 def draw_batch(n_tokens: int, vocab_size: int, seed: int) -> Batch:
+    """Random tokens in documents of the lengths of real ones, the same for the same `seed`."""
     dice = random.Random(seed)
     lengths: list[int] = []
     while (left := n_tokens - sum(lengths)) > 0:
@@ -131,6 +132,7 @@ class SeededWeights:
 
 
 def configuration(run: Run) -> TrainConfig:
+    """Ours for this run; the rival takes its sizes, dtype and ZeRO settings from it."""
     overrides = [
         f"model={run.model}",
         "model.path=null",
@@ -148,6 +150,7 @@ def configuration(run: Run) -> TrainConfig:
 
 
 def measure(run: Run) -> Result:
+    """Medians over the steps after the warm-up."""
     config = configuration(run)
     vocab_size = 128 if IS_SMOKE else VOCAB_SIZE
     architecture = from_sizes(config.model, vocab_size)
@@ -218,6 +221,7 @@ def stack(
 def whole_step(
     run: Run, config: TrainConfig, architecture: LlamaConfig, device: torch.device
 ) -> TrainOn:
+    """Forward, backward and update of the whole model under ZeRO-3, in one process."""
     from llama_gpt4.ranks import join
 
     ranks = join(config.launch)

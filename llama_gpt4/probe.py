@@ -251,6 +251,7 @@ ASKED: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def main() -> None:
+    """Answer requests, a JSON object a line, from standard input to standard output."""
     # Libraries print what they like: that goes to standard error, and answers stay alone.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

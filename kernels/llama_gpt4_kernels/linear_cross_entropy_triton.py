@@ -25,6 +25,7 @@ LAUNCH = {"BLOCK": 4096, "num_warps": 16}
 # with the number of tokens, and each time compile anew.
 @triton.jit(do_not_specialize_on_alignment=["targets", "weights", "nll"])
 def softmax_rows_kernel(logits, row_stride, vocab_size, targets, weights, nll, BLOCK: tl.constexpr):
+    """One row of `logits` (n, V), rows `row_stride` apart; without `weights` only `nll`."""
     row = tl.program_id(0)
     z_row = logits + row.to(tl.int64) * row_stride
     target = tl.load(targets + row)

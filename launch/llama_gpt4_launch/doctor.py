@@ -158,6 +158,7 @@ class Probe:
         )
 
     def ask(self, question: str, **arguments: Any) -> Answer:
+        """What the host answers to `question`; what went wrong, where it does not in time."""
         assert self._process.stdin is not None and self._process.stdout is not None
         request = {"ask": question, "environment": self._variables, **arguments}
         late = threading.Timer(self._timeout_seconds, self._give_up)

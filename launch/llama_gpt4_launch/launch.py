@@ -56,6 +56,7 @@ def main(argv: Sequence[str]) -> int:
 def run(
     where: str, options: list[str], training: list[str], is_print: bool, report: ExitReport
 ) -> None:
+    """Render, or start, the run of `training` overrides at the place `where` with its `options`."""
     schema = PLACES[where][0]
     if schema is None:
         return _print_local(options, training)

@@ -61,13 +61,15 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
         return
     # The processes have said what went wrong; their parent only passes their code on.
     report.write(code, "see the lines above it on the terminal, or the logs")
-    if (
-        code is ExitCode.BAD_INPUT
-        and is_new
-        and {p.name for p in run_dir.iterdir()} <= BEFORE_TRAINING
-    ):
-        shutil.rmtree(run_dir)
+    if is_new:
+        give_back(run_dir, code)
     sys.exit(code)
+
+
+def give_back(run_dir: Path, code: ExitCode) -> None:
+    """Remove a new run directory that bad input has left without anything of worth."""
+    if code is ExitCode.BAD_INPUT and {p.name for p in run_dir.iterdir()} <= BEFORE_TRAINING:
+        shutil.rmtree(run_dir)
 
 
 class Processes:

@@ -45,6 +45,7 @@ def heading(config: PlannedConfig, case: Case) -> str:
 
 
 def data_lines(case: Case, plan: Plan) -> str:
+    """What is trained on, in how many steps, and the learning rate as drawn."""
     work, config = case.workload, case.config
     kind = "packed rows" if config.data.batching == "pack" else "examples"
     idle = f"; {case.idle_gpus} of {case.hardware.world_size} GPUs have none"

@@ -10,7 +10,7 @@ from llama_gpt4.compose import freeze
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import ExitCode
 from llama_gpt4.program import ExitReport, hold
-from llama_gpt4_launch.local import BEFORE_TRAINING, Processes
+from llama_gpt4_launch.local import Processes, give_back
 from llama_gpt4_launch.watch import alive_folder
 
 
@@ -29,10 +29,6 @@ def prepare_run(config: TrainConfig, report: ExitReport) -> int:
     if code is ExitCode.DONE:
         return lock
     report.write(code, "the data could not be prepared; see the lines above it on the terminal")
-    if (
-        code is ExitCode.BAD_INPUT
-        and is_new
-        and {path.name for path in run_dir.iterdir()} <= BEFORE_TRAINING
-    ):
-        shutil.rmtree(run_dir)
+    if is_new:
+        give_back(run_dir, code)
     sys.exit(code)
