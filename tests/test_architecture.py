@@ -16,11 +16,13 @@ from llama_gpt4.config import TrainConfig
 ROOT = Path(__file__).parents[1]
 ROOMS = {
     "llama_gpt4": ROOT / "llama_gpt4",
+    "llama_gpt4_data": ROOT / "data_gen" / "llama_gpt4_data",
     "llama_gpt4_kernels": ROOT / "kernels" / "llama_gpt4_kernels",
     "llama_gpt4_launch": ROOT / "launch" / "llama_gpt4_launch",
 }
 ALLOWED = {
     "llama_gpt4": {"llama_gpt4", "llama_gpt4_kernels"},
+    "llama_gpt4_data": {"llama_gpt4", "llama_gpt4_data"},
     "llama_gpt4_kernels": {"llama_gpt4_kernels"},
     "llama_gpt4_launch": {"llama_gpt4", "llama_gpt4_launch"},
 }
@@ -62,7 +64,7 @@ def test_kernels_know_torch_and_triton_only() -> None:
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_module_has_its_tests(room: str) -> None:
-    folder = {"llama_gpt4": "llama_gpt4", "llama_gpt4_kernels": "kernels"}.get(room, "launch")
+    folder = ROOMS[room].parent.name if room != "llama_gpt4" else room
     tested_elsewhere = {
         "__init__", "errors", "engine", "loop", "ranks", "train", "checkpoint", "zero_state",
         "reference", "fused", "examples",

@@ -1,0 +1,33 @@
+"""`llama-gpt4 data <task>`: a table from task to the module that does it, imported when asked for."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from llama_gpt4.program import show
+
+TASKS = {
+    "check": ("llama_gpt4_data.check", "look for faults in files of records, and clean them"),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        show(_help())
+        return 0 if argv else 2
+    task, rest = argv[0], list(argv[1:])
+    if task not in TASKS:
+        known = ", ".join(TASKS)
+        print(f"llama-gpt4 data: {task} is not a task; there are {known}", file=sys.stderr)
+        return 2
+    return importlib.import_module(TASKS[task][0]).main(rest)
+
+
+def _help() -> str:
+    tasks = "\n".join(f"  {task:<10}{what}" for task, (_, what) in TASKS.items())
+    return (
+        "usage: llama-gpt4 data <task> [key=value …]\n\n"
+        f"{tasks}\n\n"
+        "`llama-gpt4 data <task> --help` lists the keys of a task, `--cfg` prints what they come "
+        "to.\n"
+    )
