@@ -85,32 +85,32 @@ def show(text: str) -> None:
         os.kill(os.getpid(), signal.SIGPIPE)
 
 
-def hold(run_dir: Path) -> int:
+def hold(run_dir: Path, key: str = "run_dir") -> int:
     """A descriptor that keeps others out of `run_dir` while this process, or one that inherits it,
-    is alive; the system lets go of it however they die."""
+    is alive; the system lets go of it however they die. `key` is what the user calls it."""
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         handle = os.open(run_dir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise InputError(
-            f"run_dir={run_dir} cannot be written ({error.strerror}): choose another"
+            f"{key}={run_dir} cannot be written ({error.strerror}): choose another"
         ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         raise InputError(
-            f"run_dir={run_dir} is in use by a run that has not ended: stop it, or choose another"
+            f"{key}={run_dir} is in use by a run that has not ended: stop it, or choose another"
         ) from None
     except OSError as error:  # some network file systems have no locks
         log.warning("%s cannot be locked (%s): start it only once", run_dir, error.strerror)
     return handle
 
 
-def end_with_parent() -> None:
-    """Let a killed launcher count as a request to stop: nobody else would tell this process."""
+def end_with_parent(number: int = signal.SIGTERM) -> None:
+    """Let a killed parent count as a request to stop: nobody else would tell this process."""
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(set_parent_death_signal, number)
 
 
 def end_at_once(code: int) -> NoReturn:

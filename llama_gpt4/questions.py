@@ -57,7 +57,7 @@ def read_questions(file: str) -> list[Question]:
     first: dict[str, str] = {}
     for index, value in json_values(read_bytes(file), file):
         name = record_name(file, index)
-        question = _question(value, name)
+        question = question_of(value, name)
         # 7 and "7" are one id to whoever joins files by it.
         before = first.setdefault(str(question.question_id), name)
         if before == name:
@@ -79,7 +79,8 @@ def hashed_id(instruction: str, input: str) -> str:
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
-def _question(value: Any, name: str) -> Question:
+def question_of(value: Any, name: str) -> Question:
+    """What the JSON `value` asks; `name` is what messages call it."""
     if not isinstance(value, dict):
         raise InputError(f"{name} is a JSON {json_type(value)}, not an object")
     if "instruction" in value:

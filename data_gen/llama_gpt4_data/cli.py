@@ -1,4 +1,4 @@
-"""`llama-gpt4 data <task>`: a table from task to the module that does it, imported when asked for."""
+"""`llama-gpt4 data <task>`: a table from task to its module, which is imported when asked for."""
 
 import importlib
 import sys
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from llama_gpt4.program import show
 
 TASKS = {
+    "answer": ("llama_gpt4_data.answer", "have a teacher answer instructions"),
     "check": ("llama_gpt4_data.check", "look for faults in files of records, and clean them"),
 }
 

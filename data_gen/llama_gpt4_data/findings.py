@@ -1,0 +1,71 @@
+"""What may be wrong with a teacher's answer, and what is done about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from llama_gpt4.config import require_one_of
+from llama_gpt4_data.requests import LENGTH_KEYS, Reply, Request
+
+CONTINUE = {
+    "en": "Continue your answer exactly where it stopped. Repeat nothing and add no remark.",
+    "zh": "请从刚才中断的地方继续写完你的回答，不要重复已写的内容，也不要添加任何说明。",
+}
+
+
+@dataclass(kw_only=True)
+class AnswerPolicies:
+    """For each finding `keep` the answer and say so in its record, `drop` it, or `retry`: ask once
+    more, and keep what comes then. No answer is paid more than twice."""
+
+    truncated: str
+    """Cut at the longest answer; also `continue`: let the teacher finish it. `retry` asks for an
+    answer of up to twice the length."""
+    filtered: str
+    """Stopped by the endpoint's content filter."""
+    empty: str
+    refusal: str
+    """The teacher says that it cannot or will not."""
+    wrong_language: str
+    """Not the language that the run asks for."""
+    leakage: str
+    """Text of the prompt's frame stands in the answer."""
+    cut_start: str
+    """It begins in the middle of a word."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            more = ("continue",) if field.name == "truncated" else ()
+            allowed = ("keep", "drop", "retry", *more)
+            require_one_of(f"policy.{field.name}", getattr(self, field.name), allowed)
+
+    def of(self, finding: str) -> str:
+        return str(getattr(self, finding))
+
+
+def reply_findings(reply: Reply) -> list[str]:
+    """What the endpoint itself says about its answer."""
+    found = {"length": "truncated", "content_filter": "filtered"}.get(reply.finish_reason)
+    return [found] if found else []
+
+
+def asked_again(request: Request) -> Request:
+    """The same request, for another answer."""
+    return Request(request.endpoint, request.body, request.sample, request.again + 1)
+
+
+def asked_longer(request: Request) -> Request:
+    """The same request, for an answer of up to twice the length."""
+    lengths = {key: 2 * request.body[key] for key in LENGTH_KEYS if key in request.body}
+    return Request(request.endpoint, {**request.body, **lengths}, request.sample, request.again + 1)
+
+
+def continued(request: Request, replies: Sequence[Reply], language: str) -> Request:
+    """What brings the rest of an answer that was cut."""
+    messages = [
+        *request.body["messages"],
+        {"role": "assistant", "content": replies[0].text},
+        {"role": "user", "content": CONTINUE[language]},
+    ]
+    return Request(
+        request.endpoint, {**request.body, "messages": messages}, request.sample, request.again + 1
+    )

@@ -1,0 +1,178 @@
+"""Items in, replies in the journal: asks for all that is not there yet, in worker processes.
+
+The parent shows progress and passes signals on; workers share the items among them, and each
+writes a journal of its own. Whatever ends a run, what it paid for stays, and the same items go on
+from there.
+"""
+
+import multiprocessing
+import signal
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from llama_gpt4.program import SIGNALS
+from llama_gpt4_data.endpoint_config import EndpointConfig, api_key
+from llama_gpt4_data.generation_config import (
+    PricesConfig,
+    RunConfig,
+    counter_for,
+    price_within_budget,
+)
+from llama_gpt4_data.journal import Journal
+from llama_gpt4_data.ledger import Ledger
+from llama_gpt4_data.worker import Item, Outcome, Share, replies_to, run_worker
+
+SHOW_SECONDS = 0.2
+FORK = multiprocessing.get_context("fork")
+"""Workers find items and journal in the memory that they inherit."""
+
+
+@dataclass
+class Generated:
+    """What came of the items; their replies are in the journal."""
+
+    failures: dict[int, str] = field(default_factory=dict)
+    """Why an item has no reply, by its place."""
+    retries: Counter[str] = field(default_factory=Counter)
+    """Attempts that were not the last, by reason."""
+    limits: str = ""
+    """Those of the endpoint, and where they come from."""
+    spent_usd: float | None = None
+    """On all replies of these items, whenever they were paid; None: the price is not known."""
+    lost_usd: float = 0.0
+    """At most, on answers that never arrived whole."""
+    trouble: str | None = None
+    """Why no more was asked: the budget, an endpoint that refuses all, a full disk."""
+    is_interrupted: bool = False
+    """A signal asked it to stop."""
+
+
+def generate(
+    items: Sequence[Item], run: RunConfig, endpoint: EndpointConfig, prices: PricesConfig
+) -> tuple[Generated, Journal]:
+    """Ask `endpoint` for all replies that `items` still need, and give the journal with them."""
+    price = price_within_budget(prices, endpoint, run.budget_usd)
+    counter = counter_for(prices, endpoint)
+    folder = journal_folder(run, endpoint)
+    journal = Journal(folder)
+    ledger = Ledger(price, counter, None)
+    todo = _open_places(items, journal, ledger)
+    generated = Generated()
+    if todo:
+        n = min(run.workers, len(todo), endpoint.in_flight)
+        left_usd = None if run.budget_usd is None else run.budget_usd - ledger.spent_usd
+        shares = [
+            Share(
+                items=items,
+                places=todo[worker::n],
+                frac=1 / n,
+                in_flight=-(-endpoint.in_flight // n),
+                endpoint=endpoint,
+                api_key=api_key(endpoint),
+                price=price,
+                counter=counter,
+                budget_usd=None if left_usd is None else left_usd / n,
+            )
+            for worker in range(n)
+        ]
+        workers = [Worker(share, journal) for share in shares]
+        generated.is_interrupted = _wait(workers, len(items), len(items) - len(todo), ledger)
+        for worker in workers:
+            _add(generated, worker.outcome(), run)
+        journal = Journal(folder)
+        ledger = Ledger(price, counter, None)
+        _open_places(items, journal, ledger)
+    generated.spent_usd = None if price is None else ledger.spent_usd
+    return generated, journal
+
+
+def journal_folder(run: RunConfig, endpoint: EndpointConfig) -> Path:
+    """A folder a model, so that no run reads the replies of all others."""
+    name = "".join(c if c.isalnum() or c in "-._" else "_" for c in endpoint.model)
+    return Path(run.journal_dir).expanduser() / name
+
+
+class Worker:
+    """A process that asks for one share of the replies."""
+
+    def __init__(self, share: Share, journal: Journal) -> None:
+        self.meter = FORK.RawArray("d", 3)
+        """Finished items, failed ones, dollars."""
+        self._report, theirs = FORK.Pipe(duplex=False)
+        self._process = FORK.Process(target=run_worker, args=(share, journal, self.meter, theirs))
+        self._process.start()
+        theirs.close()
+
+    def has_ended(self, within_seconds: float) -> bool:
+        """Whether it has said how it ended, or can no longer."""
+        return self._report.poll(within_seconds)
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def outcome(self) -> Outcome:
+        try:
+            outcome: Outcome = self._report.recv()
+        except EOFError:
+            outcome = Outcome(trouble="a worker process was killed; the same line goes on")
+        self._process.join()
+        return outcome
+
+
+def _open_places(items: Sequence[Item], journal: Journal, ledger: Ledger) -> list[int]:
+    """Places of the items that still need a reply; `ledger` is charged for the replies there."""
+    places = []
+    for place, item in enumerate(items):
+        replies, request = replies_to(item, journal)
+        for n, reply in enumerate(replies):
+            asked = item.request(replies[:n])
+            assert asked is not None
+            ledger.charge(0.0, asked, reply)
+        if request is not None:
+            places.append(place)
+    return places
+
+
+def _wait(workers: Sequence[Worker], n_items: int, n_known: int, ledger: Ledger) -> bool:
+    """Show progress until all workers have ended; whether a signal asked them to."""
+    from tqdm import tqdm
+
+    received = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        again = "; once more ends that, too" if len(received) == 1 else ""
+        print(f"\nstopping when what is in flight has ended{again}", file=sys.stderr, flush=True)
+        for worker in workers:
+            worker.terminate()
+
+    before = {number: signal.signal(number, pass_on) for number in SIGNALS}
+    try:
+        with tqdm(total=n_items, initial=n_known, unit="item", smoothing=0.1) as bar:
+            running = list(workers)
+            while running:
+                running = [worker for worker in running if not worker.has_ended(SHOW_SECONDS)]
+                done, failed, usd = (sum(w.meter[n] for w in workers) for n in range(3))
+                bar.n = n_known + int(done)
+                shown = [f"{int(failed)} failed"] if failed else []
+                if ledger.has_price:
+                    shown.insert(0, f"${ledger.spent_usd + usd:.2f}")
+                bar.set_postfix_str(", ".join(shown), refresh=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return bool(received)
+
+
+def _add(generated: Generated, outcome: Outcome, run: RunConfig) -> None:
+    if outcome.bug is not None:
+        raise RuntimeError(f"a worker failed:\n{outcome.bug}")
+    generated.failures |= outcome.failures
+    generated.retries += outcome.retries
+    generated.limits = outcome.limits or generated.limits
+    generated.lost_usd += outcome.lost_usd
+    generated.trouble = generated.trouble or outcome.trouble

@@ -1,0 +1,44 @@
+"""What a finished or interrupted run leaves in its folder. Every file is whole or as it was."""
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from llama_gpt4.errors import InputError
+
+
+@contextlib.contextmanager
+def written_aside(path: Path) -> Iterator[IO[str]]:
+    """A text file that takes the place of `path` when it is whole."""
+    aside = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(aside, "w", encoding="utf-8", errors="backslashreplace") as file:
+            yield file
+        aside.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    with written_aside(path) as file:
+        file.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_jsonl(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
+    with written_aside(path) as file:
+        file.writelines(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
+
+
+def write_array(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
+    """A JSON array with a record a line: a data file that people can look at and diff."""
+    with written_aside(path) as file:
+        comma = "[\n"
+        for value in values:
+            file.write(comma + json.dumps(value, ensure_ascii=False))
+            comma = ",\n"
+        file.write("\n]\n" if comma != "[\n" else "[]\n")

@@ -1,0 +1,197 @@
+"""What all tasks do alike: ask for what is missing, make records of it, say what became of each."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from llama_gpt4.errors import InputError, Preempted
+from llama_gpt4.program import hold
+from llama_gpt4_data.endpoint_config import EndpointConfig
+from llama_gpt4_data.generate import Generated, generate
+from llama_gpt4_data.generation_config import PricesConfig, RunConfig
+from llama_gpt4_data.journal import Journal
+from llama_gpt4_data.outputs import write_array, write_json, write_jsonl
+from llama_gpt4_data.requests import Reply
+from llama_gpt4_data.sources import Source
+from llama_gpt4_data.worker import Item, replies_to
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What an item's replies come to: a record, or a failure."""
+
+    record: dict[str, Any] | None = None
+    failure: str | None = None
+    findings: list[str] = field(default_factory=list)
+    """What was found wrong, whether it was kept or not."""
+
+
+class TaskItem(Item, Protocol):
+    """An item whose replies make one record of a data set."""
+
+    @property
+    def source(self) -> Source: ...
+
+    def made(self, replies: Sequence[Reply]) -> Made: ...
+
+
+@dataclass
+class Counted:
+    """The items of a run by what became of them; they add up."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    """The source's own record with the reason, so that the file can be asked again."""
+    n_open: int = 0
+    """Not asked yet, when the run stopped early."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    findings: Counter[str] = field(default_factory=Counter)
+
+
+def run_task(
+    task: str,
+    items: Sequence[TaskItem],
+    run: RunConfig,
+    endpoint: EndpointConfig,
+    prices: PricesConfig,
+) -> None:
+    """Make the data set of `items` in `run.output_dir`; the same call goes on where it stopped."""
+    output_dir = Path(run.output_dir)
+    lock = hold(output_dir, key="run.output_dir")
+    generated, journal = generate(items, run, endpoint, prices)
+    counted = count(task, items, generated, journal, endpoint)
+    write(output_dir, task, counted, generated, endpoint)
+    os.close(lock)
+    print(summary(counted, generated, output_dir), flush=True)
+    raise_trouble(generated, counted, run)
+
+
+def count(
+    task: str,
+    items: Sequence[TaskItem],
+    generated: Generated,
+    journal: Journal,
+    endpoint: EndpointConfig,
+) -> Counted:
+    """Make the record of each item that has its replies."""
+    counted = Counted()
+    for place, item in enumerate(items):
+        replies, request = replies_to(item, journal)
+        if request is None:
+            made = item.made(replies)
+            counted.findings.update(made.findings)
+            if made.record is not None:
+                origin = provenance(task, item, replies, made, endpoint)
+                counted.records.append({**made.record, "provenance": origin})
+                continue
+            reason = made.failure or "failed"
+        elif place in generated.failures:
+            reason = generated.failures[place]
+        else:
+            counted.n_open += 1
+            continue
+        counted.reasons[reason] += 1
+        counted.failed.append({**item.source.value, "failure": reason})
+    return counted
+
+
+def provenance(
+    task: str, item: TaskItem, replies: Sequence[Reply], made: Made, endpoint: EndpointConfig
+) -> dict[str, Any]:
+    """Who made a record, from what and how."""
+    last = replies[-1]
+    request = item.request(replies[:-1])
+    assert request is not None
+    return {
+        "task": task,
+        "derived_from": item.source.origin,
+        "model": last.model,
+        "endpoint": endpoint.address,
+        "parameters": {
+            key: value for key, value in request.body.items() if key not in ("model", "messages")
+        },
+        "prompt_sha256": request.prompt_hash,
+        "finish_reason": last.finish_reason,
+        "findings": made.findings,
+        "time": last.time,
+        "requests": [reply.key for reply in replies],
+        "prompt_tokens": sum(reply.prompt_tokens or 0 for reply in replies),
+        "completion_tokens": sum(reply.completion_tokens or 0 for reply in replies),
+        "licence": endpoint.licence,
+    }
+
+
+def write(
+    output_dir: Path, task: str, counted: Counted, generated: Generated, endpoint: EndpointConfig
+) -> None:
+    """`data.json` as Alpaca writes it, `data.jsonl` with all that is known, what failed, counts."""
+    plain = (
+        {key: value for key, value in record.items() if key not in ("id", "provenance")}
+        for record in counted.records
+    )
+    write_array(output_dir / "data.json", plain)
+    write_jsonl(output_dir / "data.jsonl", counted.records)
+    write_jsonl(output_dir / "failed.jsonl", counted.failed)
+    write_json(output_dir / "report.json", report(task, counted, generated, endpoint))
+
+
+def report(
+    task: str, counted: Counted, generated: Generated, endpoint: EndpointConfig
+) -> dict[str, Any]:
+    return {
+        "task": task,
+        "model": endpoint.model,
+        "endpoint": endpoint.address,
+        "items": len(counted.records) + len(counted.failed) + counted.n_open,
+        "records": len(counted.records),
+        "failed": len(counted.failed),
+        "open": counted.n_open,
+        "failures": dict(counted.reasons.most_common()),
+        "findings": dict(counted.findings.most_common()),
+        "retries": dict(generated.retries.most_common()),
+        "spent_usd": generated.spent_usd,
+        "lost_usd_at_most": generated.lost_usd,
+    }
+
+
+def summary(counted: Counted, generated: Generated, output_dir: Path) -> str:
+    """What became of the items, in a few lines."""
+    records, failed = len(counted.records), len(counted.failed)
+    total = records + failed + counted.n_open
+    lines = [f"{total} items: {records} records, {failed} failed, {counted.n_open} not asked yet"]
+    if counted.reasons:
+        lines.append(f"failed: {_listed(counted.reasons)} (failed.jsonl can be asked again)")
+    if counted.findings:
+        lines.append(f"found: {_listed(counted.findings)}")
+    if generated.retries:
+        lines.append(f"tried again: {_listed(generated.retries)}")
+    if generated.limits:
+        lines.append(f"limits of the endpoint: {generated.limits}")
+    if generated.spent_usd is not None:
+        lost = f", at most ${generated.lost_usd:.2f} more on answers that never came whole"
+        lines.append(
+            f"spent ${generated.spent_usd:.2f}{lost if generated.lost_usd >= 0.005 else ''}"
+        )
+    return "\n".join([*lines, f"{output_dir}/data.json, data.jsonl, failed.jsonl, report.json"])
+
+
+def raise_trouble(generated: Generated, counted: Counted, run: RunConfig) -> None:
+    """End the program as what stopped the run asks for."""
+    if generated.trouble == "run.budget_usd":
+        raise InputError(
+            f"run.budget_usd={run.budget_usd:g} does not last for the {counted.n_open} items that "
+            "are left: raise it, and the same line goes on"
+        )
+    if generated.trouble is not None:
+        raise InputError(generated.trouble)
+    if generated.is_interrupted:
+        raise Preempted(f"{counted.n_open} items are not asked yet; the same line goes on")
+
+
+def _listed(counts: Counter[str]) -> str:
+    shown = [f"{number} {what}" for what, number in counts.most_common(5)]
+    rest = len(counts) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")
