@@ -15,8 +15,6 @@ from email.utils import parsedate_to_datetime
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 60.0
 """Pauses of an endpoint that says "too many" and not for how long: doubled while it says so."""
-EARLY_SECONDS = 0.02
-"""Clocks differ: how much longer than asked for a pause is."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ class Limiter:
         """End of the pause that was last asked for, on the clock of `time.monotonic`."""
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._turn, self._changed = asyncio.Lock(), asyncio.Event()
-        self._is_closed = False
+        self._closed = asyncio.Event()
 
     @property
     def counts_tokens(self) -> bool:
@@ -101,10 +99,14 @@ class Limiter:
     async def admit(self, tokens: int) -> None:
         """Return when a request of so many tokens may be sent, and count it until it has
         `ended`."""
+        while (pause := self.open_at - time.monotonic()) > 0 and not self._closed.is_set():
+            await _within(pause, self._closed)
+        # Past a pause all go at once; past anything else one goes after the other.
         if self._turn.locked() or self._wait_seconds(tokens) > 0:
             async with self._turn:
                 while (wait := self._wait_seconds(tokens)) > 0:
-                    await self._sleep(wait)
+                    self._changed.clear()
+                    await _within(wait, self._changed)
         for name, bucket in self._buckets.items():
             bucket.take(1 if name == "requests" else tokens)
         self._n_under_way += 1
@@ -116,7 +118,7 @@ class Limiter:
 
     def close(self) -> None:
         """Let through whoever waits: nothing more is sent."""
-        self._is_closed = True
+        self._closed.set()
         self._changed.set()
 
     def saw(self, limits: Stated) -> None:
@@ -141,7 +143,7 @@ class Limiter:
         self._n_refused += 1
         now = time.monotonic()
         if asked_seconds is not None:
-            self.open_at = max(self.open_at, now + asked_seconds + EARLY_SECONDS)
+            self.open_at = max(self.open_at, now + asked_seconds)
         elif now >= self.open_at:  # one pause answers all that were on their way when it began
             if self._n_refused > self._n_replies:
                 self._most = max(1, min(self._most, self._n_replies))
@@ -169,7 +171,7 @@ class Limiter:
             self._buckets[name].lower_to(left)
 
     def _wait_seconds(self, tokens: int) -> float:
-        if self._is_closed:
+        if self._closed.is_set():
             return 0.0
         if self._n_under_way >= self._most:
             return LONGEST_PAUSE_SECONDS
@@ -179,11 +181,11 @@ class Limiter:
         ]
         return max([self.open_at - time.monotonic(), *waits])
 
-    async def _sleep(self, seconds: float) -> None:
-        """Until then, or until something changes that may end the wait sooner."""
-        self._changed.clear()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Return after `seconds`, or when `event` is set."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
 
 
 def _count(value: str | None) -> int | None:
