@@ -93,7 +93,8 @@ class Answer:
     def made(self, replies: Sequence[Reply]) -> Made:
         """The record that `replies` come to, or why there is none."""
         findings = self.findings(replies)
-        dropped = [finding for finding in findings if self.config.policy.of(finding) == "drop"]
+        policy = self.config.policy
+        dropped = [f for f in findings if f == "empty" or policy.of(f) == "drop"]
         if dropped:
             return Made(failure=dropped[0], findings=findings)
         record = {

@@ -10,6 +10,8 @@ CONTINUE = {
     "en": "Continue your answer exactly where it stopped. Repeat nothing and add no remark.",
     "zh": "请从刚才中断的地方继续写完你的回答，不要重复已写的内容，也不要添加任何说明。",
 }
+ALLOWED = {"truncated": ("keep", "drop", "retry", "continue"), "empty": ("drop", "retry")}
+"""Policies of findings that have others than `keep`, `drop` and `retry`."""
 
 
 @dataclass(kw_only=True)
@@ -23,6 +25,7 @@ class AnswerPolicies:
     filtered: str
     """Stopped by the endpoint's content filter."""
     empty: str
+    """`drop`, or `retry`: an empty answer is never kept."""
     refusal: str
     """The teacher says that it cannot or will not."""
     wrong_language: str
@@ -34,8 +37,7 @@ class AnswerPolicies:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            more = ("continue",) if field.name == "truncated" else ()
-            allowed = ("keep", "drop", "retry", *more)
+            allowed = ALLOWED.get(field.name, ("keep", "drop", "retry"))
             require_one_of(f"policy.{field.name}", getattr(self, field.name), allowed)
 
     def of(self, finding: str) -> str:

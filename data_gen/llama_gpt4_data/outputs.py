@@ -21,7 +21,8 @@ def written_aside(path: Path) -> Iterator[IO[str]]:
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:

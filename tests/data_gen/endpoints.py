@@ -1,0 +1,62 @@
+"""Configurations for tests, as small as they can be."""
+
+from typing import Any
+
+from llama_gpt4_data.endpoint_config import EndpointConfig
+from llama_gpt4_data.findings import AnswerPolicies
+from llama_gpt4_data.requests import Reply, Request
+
+
+def endpoint_config(
+    base_url: str | None = "http://127.0.0.1:1/v1", **values: Any
+) -> EndpointConfig:
+    given: dict[str, Any] = {
+        "kind": "openai",
+        "base_url": base_url,
+        "api_version": None,
+        "api_key_variable": "OPENAI_API_KEY",
+        "model": "gpt-4",
+        "parameters": {"temperature": 1.0, "max_tokens": 64},
+        "in_flight": 16,
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "timeout_seconds": 5.0,
+        "attempts": 4,
+        "licence": "cc-by-nc-4.0",
+        "terms": "",
+    }
+    return EndpointConfig(**(given | values))
+
+
+def policies(**values: str) -> AnswerPolicies:
+    given = {
+        "truncated": "keep",
+        "filtered": "drop",
+        "empty": "drop",
+        "refusal": "keep",
+        "wrong_language": "keep",
+        "leakage": "keep",
+        "cut_start": "keep",
+    }
+    return AnswerPolicies(**(given | values))
+
+
+def request(
+    question: str = "Why?", endpoint: str = "http://127.0.0.1:1/v1", **body: Any
+) -> Request:
+    messages = [{"role": "user", "content": question}]
+    return Request(endpoint, {"model": "gpt-4", "messages": messages, "max_tokens": 64} | body)
+
+
+def reply(to: Request, text: str = "Because.", **values: Any) -> Reply:
+    given: dict[str, Any] = {
+        "key": to.key,
+        "text": text,
+        "finish_reason": "stop",
+        "model": "gpt-4-0613",
+        "prompt_tokens": 10,
+        "completion_tokens": 2,
+        "time": "2026-01-02T03:04:05+00:00",
+        "request_id": "req-1",
+    }
+    return Reply(**(given | values))
