@@ -5,13 +5,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from llama_gpt4.compose import compose
 from llama_gpt4.config import require, require_one_of
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import run_program
-from llama_gpt4_data.endpoint_config import EndpointConfig
+from llama_gpt4_data.endpoint_config import EndpointConfig, chat_request
 from llama_gpt4_data.findings import (
     AnswerPolicies,
     asked_again,
@@ -113,10 +112,7 @@ class Answer:
         messages = [] if config.system is None else [{"role": "system", "content": config.system}]
         question = framed(config.frame, self.source.instruction, self.source.input)
         messages.append({"role": "user", "content": question})
-        body: dict[str, Any] = {"model": config.teacher.model, "messages": messages}
-        return Request(
-            config.teacher.address, body | config.teacher.parameters, sample=self.source.repeat
-        )
+        return chat_request(config.teacher, messages, sample=self.source.repeat)
 
     def _is_continued(self, replies: Sequence[Reply]) -> bool:
         return (

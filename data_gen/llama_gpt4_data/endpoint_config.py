@@ -1,12 +1,13 @@
 """Who answers: an OpenAI-compatible endpoint, one of its models, and how hard it may be worked."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from llama_gpt4.config import require, require_one_of
 from llama_gpt4.errors import InputError
-from llama_gpt4_data.requests import LENGTH_KEYS
+from llama_gpt4_data.requests import LENGTH_KEYS, Message, Request
 
 OPENAI_URL = "https://api.openai.com/v1"
 RESERVED = ("model", "messages", "n", "stream")
@@ -74,6 +75,12 @@ class EndpointConfig:
     @property
     def address(self) -> str:
         return (self.base_url or OPENAI_URL).rstrip("/")
+
+
+def chat_request(config: EndpointConfig, messages: Sequence[Message], sample: int = 0) -> Request:
+    """`messages` for the endpoint's model, in the bytes that the official client would send."""
+    body = {"model": config.model, "messages": list(messages)}
+    return Request(config.address, body | dict(sorted(config.parameters.items())), sample)
 
 
 def api_key(config: EndpointConfig) -> str:

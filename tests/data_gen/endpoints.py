@@ -16,7 +16,7 @@ def endpoint_config(
         "api_version": None,
         "api_key_variable": "OPENAI_API_KEY",
         "model": "gpt-4",
-        "parameters": {"temperature": 1.0, "max_tokens": 64},
+        "parameters": {"temperature": 1.0, "max_tokens": 512},
         "in_flight": 16,
         "requests_per_minute": None,
         "tokens_per_minute": None,
@@ -45,7 +45,7 @@ def request(
     question: str = "Why?", endpoint: str = "http://127.0.0.1:1/v1", **body: Any
 ) -> Request:
     messages = [{"role": "user", "content": question}]
-    return Request(endpoint, {"model": "gpt-4", "messages": messages, "max_tokens": 64} | body)
+    return Request(endpoint, {"model": "gpt-4", "messages": messages, "max_tokens": 512} | body)
 
 
 def reply(to: Request, text: str = "Because.", **values: Any) -> Reply:

@@ -56,7 +56,7 @@ def test_the_papers_call() -> None:
         "model": "gpt-4",
         "messages": [{"role": "user", "content": render_prompt("Add.", "1 1")}],
         "temperature": 1.0,
-        "max_tokens": 64,
+        "max_tokens": 512,
     }
 
 
@@ -110,7 +110,7 @@ def test_a_cut_answer_is_asked_for_at_twice_the_length() -> None:
     item = answer(truncated="retry")
     replies = replied(item, "One and", "One and one is two.", reasons=("length",))
     second = item.request(replies[:1])
-    assert second is not None and second.max_tokens == 128
+    assert second is not None and second.max_tokens == 1024
     assert item.request(replies) is None
     made = item.made(replies)
     assert made.record is not None and made.record["output"] == "One and one is two."

@@ -22,7 +22,7 @@ def test_the_key_is_of_all_that_decides_the_answer() -> None:
 
 @pytest.mark.parametrize(
     "body, longest",
-    [({}, 64), ({"max_completion_tokens": 32}, 32), ({"max_tokens": 8}, 8)],
+    [({}, 512), ({"max_completion_tokens": 32}, 32), ({"max_tokens": 8}, 8)],
 )
 def test_the_longest_answer_goes_by_either_name(body: dict[str, int], longest: int) -> None:
     assert request(**body).max_tokens == longest
