@@ -17,6 +17,7 @@ import httpx2
 import openai
 
 from llama_gpt4_data.endpoint_config import EndpointConfig
+from llama_gpt4_data.failures import RejectedError, TransientError, UnusableError
 from llama_gpt4_data.limits import Stated, stated
 from llama_gpt4_data.requests import Reply, Request
 
@@ -26,26 +27,6 @@ ONE_REQUEST = frozenset({400, 413, 422})
 """Statuses that speak of one request; others below 500 (key, permission, model) of all."""
 OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 """Codes that come with 429 and do not pass by waiting."""
-
-
-class TransientError(Exception):
-    """The same request may succeed later."""
-
-    def __init__(
-        self, reason: str, limits: Stated, *, is_rate_limit: bool = False, is_paid: bool = False
-    ):
-        super().__init__(reason)
-        self.limits, self.is_rate_limit = limits, is_rate_limit
-        self.is_paid = is_paid
-        """Whether the endpoint may have charged for an answer that did not arrive whole."""
-
-
-class RejectedError(Exception):
-    """This request will never succeed; others may."""
-
-
-class UnusableError(Exception):
-    """No request to this endpoint will succeed."""
 
 
 class Client:

@@ -63,6 +63,8 @@ def generate(
     todo = _open_places(items, journal, ledger)
     generated = Generated()
     if todo:
+        import llama_gpt4_data.client  # noqa: F401  # slow: once, before workers are forked
+
         n = min(run.workers, len(todo), endpoint.in_flight)
         left_usd = None if run.budget_usd is None else run.budget_usd - ledger.spent_usd
         shares = [
@@ -152,16 +154,17 @@ def _wait(workers: Sequence[Worker], n_items: int, n_known: int, ledger: Ledger)
 
     before = {number: signal.signal(number, pass_on) for number in SIGNALS}
     try:
-        with tqdm(total=n_items, initial=n_known, unit="item", smoothing=0.1) as bar:
+        pace = 0.5 if sys.stderr.isatty() else 10.0  # each is a line in a log
+        with tqdm(total=n_items, initial=n_known, unit="item", mininterval=pace) as bar:
             running = list(workers)
             while running:
                 running = [worker for worker in running if not worker.has_ended(SHOW_SECONDS)]
                 done, failed, usd = (sum(w.meter[n] for w in workers) for n in range(3))
-                bar.n = n_known + int(done)
+                bar.update(n_known + int(done) - bar.n)
                 shown = [f"{int(failed)} failed"] if failed else []
                 if ledger.has_price:
                     shown.insert(0, f"${ledger.spent_usd + usd:.2f}")
-                bar.set_postfix_str(", ".join(shown), refresh=True)
+                bar.set_postfix_str(", ".join(shown), refresh=False)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

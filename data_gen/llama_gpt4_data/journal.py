@@ -31,7 +31,7 @@ class Journal:
         self._folder = folder
         self._lines: dict[str, bytes] = {}
         self._file: int | None = None
-        self._unsynced, self._synced_at = 0, time.monotonic()
+        self._unsynced = 0
         for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
             self._read(path)
 
@@ -63,16 +63,15 @@ class Journal:
         if self._unsynced >= SYNC_REPLIES:
             self.sync()
 
-    def sync(self, *, at_once: bool = True) -> None:
-        """Bring what was appended to the disk; unless `at_once`, only when that is due."""
-        due = at_once or time.monotonic() - self._synced_at > SYNC_SECONDS
-        if self._file is None or not self._unsynced or not due:
+    def sync(self) -> None:
+        """Bring what was appended to the disk."""
+        if self._file is None or not self._unsynced:
             return
         try:
             os.fdatasync(self._file)
         except OSError as error:
             raise self._unwritable(error) from error
-        self._unsynced, self._synced_at = 0, time.monotonic()
+        self._unsynced = 0
 
     def close(self) -> None:
         if self._file is not None:

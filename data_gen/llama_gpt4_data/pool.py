@@ -16,12 +16,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from llama_gpt4_data.client import Client, RejectedError, TransientError, UnusableError
+from llama_gpt4_data.failures import RejectedError, TransientError, UnusableError
 from llama_gpt4_data.ledger import BudgetReachedError, Ledger
 from llama_gpt4_data.limits import Limiter
 from llama_gpt4_data.requests import Reply, Request
 from llama_gpt4_data.tokens import TokenCounter
+
+if TYPE_CHECKING:
+    from llama_gpt4_data.client import Client
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 60.0
 """Before a request that failed is tried again: doubled each time, less a random part."""
@@ -48,7 +52,7 @@ class Pool:
 
     def __init__(
         self,
-        client: Client,
+        client: "Client",
         limiter: Limiter,
         ledger: Ledger,
         counter: TokenCounter,

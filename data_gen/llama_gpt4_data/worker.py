@@ -13,8 +13,8 @@ from typing import Protocol
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.program import SIGNALS, end_with_parent
-from llama_gpt4_data.client import UnusableError, connect
 from llama_gpt4_data.endpoint_config import EndpointConfig
+from llama_gpt4_data.failures import UnusableError
 from llama_gpt4_data.journal import SYNC_SECONDS, Journal
 from llama_gpt4_data.ledger import BudgetReachedError, Ledger, Price
 from llama_gpt4_data.limits import Limiter
@@ -98,6 +98,8 @@ def run_worker(
 async def _ask(
     share: Share, journal: Journal, meter: MutableSequence[float], outcome: Outcome
 ) -> None:
+    from llama_gpt4_data.client import connect
+
     endpoint = share.endpoint
     limiter = Limiter(
         share.in_flight, endpoint.requests_per_minute, endpoint.tokens_per_minute, frac=share.frac

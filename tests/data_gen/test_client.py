@@ -5,8 +5,9 @@ from typing import Any
 
 import openai
 import pytest
-from llama_gpt4_data.client import RejectedError, TransientError, UnusableError, connect
+from llama_gpt4_data.client import connect
 from llama_gpt4_data.endpoint_config import chat_request
+from llama_gpt4_data.failures import RejectedError, TransientError, UnusableError
 from llama_gpt4_data.limits import Stated
 from llama_gpt4_data.requests import Reply, Request
 
