@@ -1,0 +1,160 @@
+"""The faults of the records of a data set: each record's own, and those that it has among others.
+
+A record that a fault of its own drops does not count as the first of its duplicates, so that no
+task is lost for a bad answer that stands before a good one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llama_gpt4.errors import InputError
+from llama_gpt4.questions import read_questions
+from llama_gpt4.records import Record, json_values, parse_records, read_bytes, record_name
+from llama_gpt4.rouge import mixed
+from llama_gpt4.similarity import SimilarityIndex
+from llama_gpt4_data.check_config import CheckConfig
+from llama_gpt4_data.personal_data import personal_data
+from llama_gpt4_data.task_validators import (
+    media_task,
+    normalised_input,
+    placeholder_input,
+    url_only_input,
+)
+from llama_gpt4_data.validators import Finding, answer_findings, shown
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record, what its file says in full, and what is wrong with it."""
+
+    value: dict[str, Any]
+    record: Record
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def cleaned(self) -> dict[str, Any]:
+        """What the cleaned file says: the same, but for a placeholder."""
+        if "input" not in self.value:
+            return self.value
+        return self.value | {"input": normalised_input(self.record.input)}
+
+    def is_dropped(self, policies: Mapping[str, str]) -> bool:
+        return any(policies[finding.rule] == "drop" for finding in self.findings)
+
+
+def read_entries(file: str) -> list[Entry]:
+    """The records of a file; one that is no record at all is an `InputError`."""
+    content = read_bytes(file)
+    values = (value for _, value in json_values(content, file))
+    records = parse_records(content, file)
+    return [Entry(value, record) for value, record in zip(values, records, strict=True)]
+
+
+def find_faults(entries: Sequence[Entry], config: CheckConfig) -> None:
+    """Note on each entry what is wrong with it."""
+    overlap = EvaluationOverlap(config) if config.evaluation_files else None
+    for entry in entries:
+        entry.findings.extend(_own_faults(entry, config))
+        found = overlap.with_question(entry.record.instruction) if overlap else None
+        if found:
+            entry.findings.append(Finding("evaluation_overlap", found))
+    stay = [entry for entry in entries if not entry.is_dropped(config.policies)]
+    unlike = list(_find_duplicates(stay))
+    if config.near_duplicate_rouge_l is not None:
+        _find_near_duplicates(unlike, config.near_duplicate_rouge_l)
+
+
+class EvaluationOverlap:
+    """Finds instructions that equal a question of the evaluation, or resemble one."""
+
+    def __init__(self, config: CheckConfig) -> None:
+        self._index = SimilarityIndex(config.evaluation_rouge_l)
+        self._names: list[str] = []
+        self._exact: dict[str, str] = {}
+        for file in config.evaluation_files:
+            if not file.startswith("sample:") and not Path(file).exists():
+                raise InputError(f"evaluation_files names {file}, which does not exist")
+            for question in read_questions(file):
+                name = f"{Path(file).name} {question.question_id}"
+                self._index.add(question.instruction)
+                self._names.append(name)
+                self._exact.setdefault(question.instruction.strip(), name)
+
+    def with_question(self, instruction: str) -> str | None:
+        """Which question, and how alike."""
+        equal = self._exact.get(instruction.strip())
+        if equal is not None:
+            return f"equals {equal}: {shown(instruction)}"
+        similar = self._index.similar(instruction)
+        if not similar:
+            return None
+        return f"{similar[0].f:.2f} {self._names[similar[0].number]}: {shown(instruction)}"
+
+
+def _own_faults(entry: Entry, config: CheckConfig) -> Iterator[Finding]:
+    record, value = entry.record, entry.value
+    instruction, input, output = record.instruction, record.input, record.output
+    yield from answer_findings(instruction, input, output, config.language)
+    faults = {
+        "length": _beyond_length(output, config),
+        "placeholder_input": placeholder_input(value.get("input") or ""),
+        "url_only_input": url_only_input(instruction, input),
+        "media_task": media_task(instruction),
+        "personal_data": _personal_data(record),
+    }
+    yield from (Finding(rule, found) for rule, found in faults.items() if found is not None)
+
+
+def _beyond_length(output: str, config: CheckConfig) -> str | None:
+    if not output.strip():
+        return None  # an empty one is counted as that
+    tokens = len(mixed(output))
+    is_within = config.min_output_tokens <= tokens and (
+        config.max_output_tokens is None or tokens <= config.max_output_tokens
+    )
+    return None if is_within else f"{tokens} tokens: {shown(output)}"
+
+
+def _personal_data(record: Record) -> str | None:
+    """The kind of what is found and where, without telling it to everybody."""
+    for key, text in (
+        ("instruction", record.instruction),
+        ("input", record.input),
+        ("output", record.output),
+    ):
+        for kind, found in personal_data(text):
+            return f"{kind} in {key}: {found[:3]}…"
+    return None
+
+
+def _find_duplicates(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """Those that are the first of their kind."""
+    first: dict[tuple[str, str], Entry] = {}
+    for entry in entries:
+        record = entry.record
+        key = (record.instruction.strip(), record.input.strip())
+        before = first.setdefault(key, entry)
+        if before is entry:
+            yield entry
+        else:
+            text = f"of {_short_name(before.record)}: {shown(record.instruction)}"
+            entry.findings.append(Finding("duplicate", text))
+
+
+def _find_near_duplicates(entries: Sequence[Entry], threshold: float) -> None:
+    index, admitted = SimilarityIndex(threshold), []
+    for entry in entries:
+        record = entry.record
+        match = index.admit(f"{record.instruction}\n{record.input}")
+        if match is None:
+            admitted.append(entry)
+        else:
+            like = _short_name(admitted[match.number].record)
+            text = f"{match.f:.2f} {like}: {shown(record.instruction)}"
+            entry.findings.append(Finding("near_duplicate", text))
+
+
+def _short_name(record: Record) -> str:
+    return record_name(Path(record.file).name, record.index)
