@@ -17,6 +17,7 @@ from llama_gpt4_data.findings import (
     asked_longer,
     continued,
     reply_findings,
+    text_findings,
 )
 from llama_gpt4_data.frames import framed, require_frame
 from llama_gpt4_data.generation_config import PricesConfig, RunConfig
@@ -67,12 +68,13 @@ class Answer:
         """The question; then, where a policy says so, once more or for the rest."""
         if not replies:
             return self._first
-        if len(replies) > 1:
+        policy = self.config.policy
+        if len(replies) > 1 or not policy.asks_again:
             return None
         findings = self.findings(replies)
-        if "truncated" in findings and self.config.policy.truncated == "continue":
+        if "truncated" in findings and policy.truncated == "continue":
             return continued(self._first, replies, self.config.language)
-        retried = [finding for finding in findings if self.config.policy.of(finding) == "retry"]
+        retried = [finding for finding in findings if policy.of(finding) == "retry"]
         if not retried:
             return None
         return (asked_longer if retried == ["truncated"] else asked_again)(self._first)
@@ -84,10 +86,10 @@ class Answer:
 
     def findings(self, replies: Sequence[Reply]) -> list[str]:
         """What is wrong with the answer that `replies` come to."""
-        found = reply_findings(replies[-1])
-        if not self.text(replies).strip():
-            found.append("empty")
-        return found
+        source = self.source
+        return reply_findings(replies[-1]) + text_findings(
+            source.instruction, source.input, self.text(replies), self.config.language
+        )
 
     def made(self, replies: Sequence[Reply]) -> Made:
         """The record that `replies` come to, or why there is none."""

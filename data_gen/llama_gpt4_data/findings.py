@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 
 from llama_gpt4.config import require_one_of
 from llama_gpt4_data.requests import LENGTH_KEYS, Reply, Request
+from llama_gpt4_data.validators import answer_findings
 
 CONTINUE = {
     "en": "Continue your answer exactly where it stopped. Repeat nothing and add no remark.",
@@ -28,17 +29,24 @@ class AnswerPolicies:
     """`drop`, or `retry`: an empty answer is never kept."""
     refusal: str
     """The teacher says that it cannot or will not."""
+    asks_for_input: str
+    """It only says what it was not given."""
     wrong_language: str
     """Not the language that the run asks for."""
     leakage: str
-    """Text of the prompt's frame stands in the answer."""
+    """Parts of a prompt or of a chat's format stand in the answer."""
     cut_start: str
-    """It begins in the middle of a word."""
+    """Its first letters are missing."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             allowed = ALLOWED.get(field.name, ("keep", "drop", "retry"))
             require_one_of(f"policy.{field.name}", getattr(self, field.name), allowed)
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether any finding leads to a second request."""
+        return any(self.of(field.name) in ("retry", "continue") for field in fields(self))
 
     def of(self, finding: str) -> str:
         return str(getattr(self, finding))
@@ -48,6 +56,13 @@ def reply_findings(reply: Reply) -> list[str]:
     """What the endpoint itself says about its answer."""
     found = {"length": "truncated", "content_filter": "filtered"}.get(reply.finish_reason)
     return [found] if found else []
+
+
+def text_findings(instruction: str, input: str, output: str, language: str) -> list[str]:
+    """What is wrong with an answer's text; that it was cut, the endpoint knows better."""
+    policies = {field.name for field in fields(AnswerPolicies)} - {"truncated"}
+    found = answer_findings(instruction, input, output, language)
+    return [finding.rule for finding in found if finding.rule in policies]
 
 
 def asked_again(request: Request) -> Request:

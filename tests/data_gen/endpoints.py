@@ -34,6 +34,7 @@ def policies(**values: str) -> AnswerPolicies:
         "filtered": "drop",
         "empty": "drop",
         "refusal": "keep",
+        "asks_for_input": "keep",
         "wrong_language": "keep",
         "leakage": "keep",
         "cut_start": "keep",

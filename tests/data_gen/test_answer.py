@@ -126,6 +126,25 @@ def test_an_empty_answer_is_asked_for_once_more() -> None:
     assert made.record is None and made.failure == "empty", "an empty answer is never kept"
 
 
+def test_a_refusal_is_kept_dropped_or_asked_for_once_more() -> None:
+    refusal = "I'm sorry, but I cannot help with that request."
+    kept = answer()
+    assert kept.made(replied(kept, refusal)).findings == ["refusal"]
+    dropped = answer(refusal="drop")
+    assert dropped.made(replied(dropped, refusal)).failure == "refusal"
+    again = answer(refusal="retry")
+    replies = replied(again, refusal, "2")
+    first, second = (again.request(replies[:n]) for n in (0, 1))
+    assert first is not None and second is not None
+    assert first.body == second.body and first.key != second.key
+    assert again.made(replies).findings == []
+
+
+def test_an_answer_in_another_language_is_found() -> None:
+    item = answer(wrong_language="drop")
+    assert item.made(replied(item, "答案是二，因为一加一等于二。")).failure == "wrong_language"
+
+
 def test_a_filtered_answer_fails() -> None:
     item = answer(filtered="keep")
     made = item.made(replied(item, "", reasons=("content_filter",)))
