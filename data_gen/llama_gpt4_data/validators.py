@@ -68,15 +68,16 @@ def cut_start(instruction: str, input: str, output: str, language: str | None) -
 def truncated(instruction: str, input: str, output: str, language: str | None) -> str | None:
     """A long answer that stops within a sentence, or code within its fence."""
     text = output.rstrip()
+    if not text:
+        return None
     if output.count("```") % 2:
         return shown(text, max(0, len(text) - SHOWN_CHARACTERS + 1))
-    *earlier, last = text.split("\n")
-    if _STOPS_OPENLY.search(last) is None or _NO_SENTENCE.search(last):
+    *earlier, last = [line for line in text.split("\n") if line.strip()]
+    if not _STOPS_OPENLY.search(last) or _NO_SENTENCE.search(last):
         return None
-    earlier = [line for line in earlier if len(line) > len(last) / 2 and len(line) > 20]
-    ended = sum(_ENDED.search(line) is not None for line in earlier)
-    writes_sentences = _WITHIN_LINE.search(last) or (earlier and 2 * ended > len(earlier))
-    if not writes_sentences or len(mixed(text)) < LONG_ANSWER_TOKENS:
+    # A name below a letter and a line of a poem follow lines that are no sentences either.
+    follows_sentence = bool(earlier) and _ENDED.search(earlier[-1]) and len(mixed(last)) >= 3
+    if not (follows_sentence or _WITHIN_LINE.search(last)) or len(mixed(text)) < LONG_ANSWER_TOKENS:
         return None
     return shown(text, max(0, len(text) - SHOWN_CHARACTERS + 1))
 
@@ -111,10 +112,10 @@ def wrong_language(instruction: str, input: str, output: str, language: str | No
     expected, found = language or language_of(instruction), language_of(output)
     if None in (expected, found) or expected == found:
         return None
-    asked = f"{instruction}\n{input}"
-    quoted = _HAN_CHARACTER if found == "zh" else _LATIN_WORD
     # Who is asked about a text in another language may answer with some of it.
-    if len(set(quoted.findall(asked))) >= 3 or language_of(input) == found:
+    quoted = {"zh": _HAN_CHARACTER, "en": _LATIN_WORD}.get(str(found))
+    asked = f"{instruction}\n{input}"
+    if language_of(input) == found or (quoted and len(set(quoted.findall(asked))) >= 3):
         return None
     if len(prose(output).split()) < len(output.split()) / 2:
         return None  # mostly code
@@ -151,7 +152,7 @@ _CUT_START = re.compile(
 )
 _LOWER_CASE_START = re.compile(r"\s*[a-z]+,? [a-z]+,? (?:[a-z]+,? )*[A-Za-z]+")
 _NEW_SENTENCE = re.compile(r"[a-z][.!?] [A-Z][a-z]*,? [a-z]")
-_ENDED = re.compile(r"[.!?:;。！？：；…][\"'”’)）】》*_`]*\s*$")
+_ENDED = re.compile(r"[.!?。！？…][\"'”’)）】》*_`]*\s*$")
 _WITHIN_LINE = re.compile(r"[a-z)][.!?] [A-Z]|[。！？]")
 _STOPS_OPENLY = re.compile(r"[^\W_]$|[,，、]$|[(（][^)）]*$")
 _NO_SENTENCE = re.compile(r"[=#|`@/]|https?:|^\s*[-—–~]\s*\w+$")
