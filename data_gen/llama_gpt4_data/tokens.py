@@ -10,13 +10,16 @@ TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST = 3, 3
 """What the chat format adds: to a message, and before the answer (OpenAI's cookbook, "How to count
 tokens with tiktoken"); the role is one token more."""
 ENCODINGS = ("cl100k_base", "o200k_base")
+PIECE = 50_000
+"""Letters that are counted at once: `bpe_openai` refuses texts of more than 200,000 tokens, and a
+letter has four of them at most."""
 
 
 @cache
 def _encoding(name: str) -> Any:
     import bpe_openai
 
-    return {"cl100k_base": bpe_openai.cl100k_base, "o200k_base": bpe_openai.o200k_base}[name]()
+    return bpe_openai.get_encoding(name)
 
 
 class TokenCounter:
@@ -32,7 +35,8 @@ class TokenCounter:
         return _encoding(self._name)
 
     def text(self, text: str) -> int:
-        return int(self._bpe.count(text))
+        pieces = (text[start : start + PIECE] for start in range(0, len(text), PIECE))
+        return sum(len(self._bpe.encode_ordinary(piece)) for piece in pieces)
 
     def prompt(self, request: Request) -> int:
         """Tokens that the endpoint reads for `request`."""
