@@ -5,6 +5,7 @@ writes a journal of its own. Whatever ends a run, what it paid for stays, and th
 from there.
 """
 
+import json
 import multiprocessing
 import signal
 import sys
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from llama_gpt4.errors import InputError
 from llama_gpt4.program import SIGNALS
 from llama_gpt4_data.endpoint_config import EndpointConfig, api_key
 from llama_gpt4_data.generation_config import (
@@ -23,7 +25,7 @@ from llama_gpt4_data.generation_config import (
     price_within_budget,
 )
 from llama_gpt4_data.journal import Journal
-from llama_gpt4_data.ledger import Ledger
+from llama_gpt4_data.ledger import OUT_OF_BUDGET, Ledger
 from llama_gpt4_data.worker import Item, Outcome, Share, replies_to, run_worker
 
 SHOW_SECONDS = 0.2
@@ -61,12 +63,13 @@ def generate(
     journal = Journal(folder)
     ledger = Ledger(price, counter, None)
     todo = _open_places(items, journal, ledger)
-    generated = Generated()
-    if todo:
+    generated = Generated(lost_usd=lost_before(Path(run.output_dir)))
+    n = min(run.workers, len(todo), endpoint.in_flight)
+    while todo:
         import llama_gpt4_data.client  # noqa: F401  # slow: once, before workers are forked
 
-        n = min(run.workers, len(todo), endpoint.in_flight)
-        left_usd = None if run.budget_usd is None else run.budget_usd - ledger.spent_usd
+        spent_usd = ledger.spent_usd + generated.lost_usd
+        left_usd = None if run.budget_usd is None else run.budget_usd - spent_usd
         shares = [
             Share(
                 items=items,
@@ -83,13 +86,29 @@ def generate(
         ]
         workers = [Worker(share, journal) for share in shares]
         generated.is_interrupted = _wait(workers, len(items), len(items) - len(todo), ledger)
+        generated.trouble = None
         for worker in workers:
             _add(generated, worker.outcome(), run)
         journal = Journal(folder)
         ledger = Ledger(price, counter, None)
-        _open_places(items, journal, ledger)
+        todo = [p for p in _open_places(items, journal, ledger) if p not in generated.failures]
+        if n == 1 or generated.trouble != OUT_OF_BUDGET or generated.is_interrupted:
+            break
+        n = 1  # of what the workers' budgets have left over there may be enough for one
     generated.spent_usd = None if price is None else ledger.spent_usd
     return generated, journal
+
+
+def lost_before(output_dir: Path) -> float:
+    """Dollars that earlier starts may have lost; no journal knows of an answer that never came."""
+    path = output_dir / "report.json"
+    try:
+        report = json.loads(path.read_bytes())
+        return float(report["lost_usd_at_most"])
+    except FileNotFoundError:
+        return 0.0
+    except (OSError, ValueError, TypeError, KeyError):
+        raise InputError(f"{path} is no report of this program: move the file away") from None
 
 
 def journal_folder(run: RunConfig, endpoint: EndpointConfig) -> Path:

@@ -1,24 +1,32 @@
 """Money: what was spent, what the requests under way may still cost, and where that has to stop."""
 
 import asyncio
+import math
 from dataclasses import dataclass
 
+from llama_gpt4.config import require
 from llama_gpt4_data.requests import Reply, Request
 from llama_gpt4_data.tokens import TokenCounter
 
 MILLION = 1_000_000
+OUT_OF_BUDGET = "run.budget_usd"
+"""What a run reports that this brought to its end."""
 
 
 class BudgetReachedError(Exception):
     """The next request could pass the budget, and none is under way that could leave some of it."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True)
 class Price:
     """US dollars for a million tokens."""
 
     input_usd: float
     output_usd: float
+
+    def __post_init__(self) -> None:
+        for name in ("input_usd", "output_usd"):
+            require(getattr(self, name) >= 0, f"price: {name}={getattr(self, name)} is negative")
 
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
         return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / MILLION
@@ -36,6 +44,9 @@ class Ledger:
         self.lost_usd = 0.0
         """At most, for answers that never arrived whole."""
         self._reserved_usd, self._n_reserved = 0.0, 0
+        self._most_per_counted = 1.0
+        """Tokens that the endpoint found in a prompt for one that is counted here, at most: servers
+        have tokenizers of their own, and put words of their own before ours."""
         self._changed = asyncio.Event()
 
     @property
@@ -57,16 +68,19 @@ class Ledger:
         self._n_reserved += 1
         return most
 
-    def release(self, reserved_usd: float, *, is_paid: bool = False) -> None:
-        """The request has ended without a reply; `is_paid`: it may have been charged."""
+    def release(self, reserved_usd: float, *, lost: Request | None = None) -> None:
+        """A request has ended without a reply; it is `lost` if it may have been charged."""
         self._settle(reserved_usd)
-        if is_paid:
-            self.lost_usd += reserved_usd
+        if lost is not None:
+            self.lost_usd += self._most(lost)
 
     def charge(self, reserved_usd: float, request: Request, reply: Reply) -> None:
         """The request has its reply, which cost what its tokens say."""
         self._settle(reserved_usd)
         self.spent_usd += self.cost(request, reply)
+        if self._budget_usd is not None and reply.prompt_tokens is not None:
+            seen = reply.prompt_tokens / self._counter.prompt(request)
+            self._most_per_counted = max(self._most_per_counted, seen)
 
     def cost(self, request: Request, reply: Reply) -> float:
         """What `reply` cost; tokens that the endpoint did not count are counted here."""
@@ -79,8 +93,11 @@ class Ledger:
         )
 
     def _most(self, request: Request) -> float:
-        assert self._price is not None and request.max_tokens is not None
-        return self._price.of(self._counter.prompt(request), request.max_tokens)
+        """Without a longest answer, which a budget asks for, only what the prompt costs."""
+        if self._price is None:
+            return 0.0
+        prompt = math.ceil(self._counter.prompt(request) * self._most_per_counted)
+        return self._price.of(prompt, request.max_tokens or 0)
 
     def _settle(self, reserved_usd: float) -> None:
         if self._budget_usd is not None:

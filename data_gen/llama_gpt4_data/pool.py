@@ -145,7 +145,7 @@ class Pool:
         try:
             reply, limits = await self._client.send(work.request)
         except TransientError as error:
-            self._ledger.release(reserved_usd, is_paid=error.is_paid)
+            self._ledger.release(reserved_usd, lost=work.request if error.is_paid else None)
             self._limiter.saw(error.limits)
             self._try_again(work, error)
         except RejectedError as error:
@@ -155,7 +155,7 @@ class Pool:
             self._ledger.release(reserved_usd)
             self.stop(error)
         except asyncio.CancelledError:
-            self._ledger.release(reserved_usd, is_paid=True)
+            self._ledger.release(reserved_usd, lost=work.request)
             raise
         else:
             self._ledger.charge(reserved_usd, work.request, reply)

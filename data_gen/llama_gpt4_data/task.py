@@ -13,6 +13,7 @@ from llama_gpt4_data.endpoint_config import EndpointConfig
 from llama_gpt4_data.generate import Generated, generate
 from llama_gpt4_data.generation_config import PricesConfig, RunConfig
 from llama_gpt4_data.journal import Journal
+from llama_gpt4_data.ledger import OUT_OF_BUDGET
 from llama_gpt4_data.outputs import write_array, write_json, write_jsonl
 from llama_gpt4_data.requests import Reply
 from llama_gpt4_data.sources import Source
@@ -180,7 +181,7 @@ def summary(counted: Counted, generated: Generated, output_dir: Path) -> str:
 
 def raise_trouble(generated: Generated, counted: Counted, run: RunConfig) -> None:
     """End the program as what stopped the run asks for."""
-    if generated.trouble == "run.budget_usd":
+    if generated.trouble == OUT_OF_BUDGET:
         raise InputError(
             f"run.budget_usd={run.budget_usd:g} does not last for the {counted.n_open} items that "
             "are left: raise it, and the same line goes on"

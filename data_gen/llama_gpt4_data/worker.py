@@ -16,7 +16,7 @@ from llama_gpt4.program import SIGNALS, end_with_parent
 from llama_gpt4_data.endpoint_config import EndpointConfig
 from llama_gpt4_data.failures import UnusableError
 from llama_gpt4_data.journal import SYNC_SECONDS, Journal
-from llama_gpt4_data.ledger import BudgetReachedError, Ledger, Price
+from llama_gpt4_data.ledger import OUT_OF_BUDGET, BudgetReachedError, Ledger, Price
 from llama_gpt4_data.limits import Limiter
 from llama_gpt4_data.pool import Pool, Work
 from llama_gpt4_data.requests import Reply, Request
@@ -168,7 +168,7 @@ async def _sync(journal: Journal) -> None:
 
 def _described(trouble: Exception | None, endpoint: EndpointConfig) -> str | None:
     if isinstance(trouble, BudgetReachedError):
-        return "run.budget_usd"
+        return OUT_OF_BUDGET
     if isinstance(trouble, UnusableError):
         return f"{endpoint.model} at {endpoint.address} does not answer: {trouble}"
     return None if trouble is None else str(trouble)
