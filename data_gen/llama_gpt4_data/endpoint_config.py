@@ -7,6 +7,7 @@ from typing import Any
 
 from llama_gpt4.config import require, require_one_of
 from llama_gpt4.errors import InputError
+from llama_gpt4_data.ledger import Price
 from llama_gpt4_data.requests import LENGTH_KEYS, Message, Request
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -39,6 +40,8 @@ class EndpointConfig:
     """For one request, from sending it to its last byte."""
     attempts: int
     """Times that a request is sent before it counts as failed."""
+    price: Price | None
+    """`{input_usd: 2.5, output_usd: 10}`, US dollars for a million tokens; null: as in `prices`."""
     licence: str
     """Of the answers, as Hugging Face spells it; each record carries it."""
     terms: str

@@ -3,35 +3,40 @@
 import re
 from dataclasses import dataclass
 
-from llama_gpt4.config import require
+from llama_gpt4.config import require, require_one_of
 from llama_gpt4.errors import InputError
 from llama_gpt4_data.endpoint_config import EndpointConfig
 from llama_gpt4_data.ledger import Price
+from llama_gpt4_data.requests import LENGTH_KEYS
 from llama_gpt4_data.tokens import ENCODINGS, TokenCounter
 
 
 @dataclass(kw_only=True)
-class ModelPrice:
-    """What a model costs, in US dollars for a million tokens, and how its tokens are counted."""
+class ModelPrice(Price):
+    """What a model costs, and how its tokens are counted."""
 
-    input_usd: float
-    output_usd: float
     encoding: str
     """`cl100k_base` or `o200k_base`."""
 
     def __post_init__(self) -> None:
-        for name in ("input_usd", "output_usd"):
-            require(getattr(self, name) >= 0, f"{name}={getattr(self, name)} is negative")
-        known = ", ".join(ENCODINGS)
-        require(self.encoding in ENCODINGS, f"encoding={self.encoding} is not one of {known}")
+        super().__post_init__()
+        require_one_of("price: encoding", self.encoding, ENCODINGS)
 
 
 @dataclass(kw_only=True)
 class PricesConfig:
     as_of: str
     """Day of the table; prices change."""
+    source: str
+    """Where the table comes from."""
+    batch_frac: float
+    """What the Batch API takes of these prices."""
     models: dict[str, ModelPrice]
-    """By the beginning of a model's name; the longest that fits counts."""
+    """By a model's name, which its dated snapshots (`-0613`, `-2024-08-06`) share unless they have
+    an entry of their own. The `price` of an endpoint comes before the table."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.batch_frac <= 1, f"prices.batch_frac={self.batch_frac} is not in (0, 1]")
 
 
 @dataclass(kw_only=True)
@@ -56,9 +61,15 @@ class RunConfig:
 
 
 def model_price(prices: PricesConfig, model: str) -> ModelPrice | None:
-    """The table's entry for `model`."""
-    fitting = [name for name in prices.models if re.match(re.escape(name) + r"(\b|$)", model)]
-    return prices.models[max(fitting, key=len)] if fitting else None
+    """The table's entry for `model`; a model that is only called alike may cost ten times as much,
+    and has none."""
+    undated = re.sub(r"-\d{4}(-\d{2}-\d{2})?$", "", model)
+    return prices.models.get(model) or prices.models.get(undated)
+
+
+def price_of(prices: PricesConfig, endpoint: EndpointConfig) -> Price | None:
+    """What the endpoint's model costs; None: nobody has said."""
+    return endpoint.price or model_price(prices, endpoint.model)
 
 
 def counter_for(prices: PricesConfig, endpoint: EndpointConfig) -> TokenCounter:
@@ -71,21 +82,22 @@ def price_within_budget(
     prices: PricesConfig, endpoint: EndpointConfig, budget_usd: float | None
 ) -> Price | None:
     """The model's price; refuses a budget that could not be kept."""
-    entry = model_price(prices, endpoint.model)
-    if budget_usd is not None:
-        require_bounded(entry, endpoint, budget_usd)
-    return None if entry is None else Price(entry.input_usd, entry.output_usd)
-
-
-def require_bounded(entry: ModelPrice | None, endpoint: EndpointConfig, budget_usd: float) -> None:
-    if entry is None:
-        raise InputError(
-            f"run.budget_usd={budget_usd:g}, but prices.models has no price of {endpoint.model}: "
-            f"add one, as in '+prices.models={{{endpoint.model}: {{input_usd: 1, output_usd: 2, "
-            "encoding: o200k_base}}'"
-        )
-    lengths = [endpoint.parameters.get(key) for key in ("max_tokens", "max_completion_tokens")]
+    price = price_of(prices, endpoint)
+    if budget_usd is None:
+        return price
+    if price is None:
+        raise InputError(f"run.budget_usd={budget_usd:g} cannot be kept: {unpriced(endpoint)}")
     require(
-        any(lengths),
+        any(key in endpoint.parameters for key in LENGTH_KEYS),
         f"run.budget_usd={budget_usd:g} needs the longest answer: set parameters.max_tokens",
+    )
+    return price
+
+
+def unpriced(endpoint: EndpointConfig) -> str:
+    """What to do about a model that has no price."""
+    return (
+        f"the price of {endpoint.model} is not known: say what a million tokens cost, as in "
+        "'teacher.price={input_usd: 2.5, output_usd: 10}' (for other roles judge.price, "
+        "translator.price)"
     )

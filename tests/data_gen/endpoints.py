@@ -4,6 +4,7 @@ from typing import Any
 
 from llama_gpt4_data.endpoint_config import EndpointConfig
 from llama_gpt4_data.findings import AnswerPolicies
+from llama_gpt4_data.generation_config import ModelPrice, PricesConfig
 from llama_gpt4_data.requests import Reply, Request
 
 
@@ -22,10 +23,16 @@ def endpoint_config(
         "tokens_per_minute": None,
         "timeout_seconds": 5.0,
         "attempts": 4,
+        "price": None,
         "licence": "cc-by-nc-4.0",
         "terms": "",
     }
     return EndpointConfig(**(given | values))
+
+
+def prices_config(**models: ModelPrice) -> PricesConfig:
+    """A table of prices; without `models` none is known."""
+    return PricesConfig(as_of="2025-08-15", source="a test", batch_frac=0.5, models=models)
 
 
 def policies(**values: str) -> AnswerPolicies:

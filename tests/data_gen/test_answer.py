@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 from llama_gpt4_data.answer import Answer, AnswerConfig
-from llama_gpt4_data.generation_config import PricesConfig, RunConfig
+from llama_gpt4_data.generation_config import RunConfig
 from llama_gpt4_data.requests import Reply
 from llama_gpt4_data.sources import Source
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.prompt import render_prompt
 
-from .endpoints import endpoint_config, policies, reply
+from .endpoints import endpoint_config, policies, prices_config, reply
 
 SOURCE = Source(
     id="7", instruction="Add.", input="1 1", output="", repeat=0, file="a.json", index=3, value={}
@@ -29,7 +29,7 @@ def config(**values: Any) -> AnswerConfig:
         "policy": policies(),
         "run": RunConfig(output_dir="x", journal_dir="y", workers=1, budget_usd=None),
         "teacher": endpoint_config(),
-        "prices": PricesConfig(as_of="2025-08-15", models={}),
+        "prices": prices_config(),
     }
     return AnswerConfig(**(given | values))
 

@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 from llama_gpt4_data.generate import Generated, generate, journal_folder
-from llama_gpt4_data.generation_config import PricesConfig, RunConfig
+from llama_gpt4_data.generation_config import RunConfig
 from llama_gpt4_data.journal import Journal
 from llama_gpt4_data.requests import Reply, Request
 from llama_gpt4_data.worker import replies_to
 
-from .endpoints import endpoint_config, request
+from .endpoints import endpoint_config, prices_config, request
 from .teacher import Teacher
 from .teacher_answers import answer
-
-PRICES = PricesConfig(as_of="2025-08-15", models={})
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def asked(teacher: Teacher, n: int, **values: Any) -> list[Asked]:
 def go(
     items: Sequence[Asked], run: RunConfig, teacher: Teacher, **values: Any
 ) -> tuple[Generated, Journal]:
-    return generate(items, run, endpoint_config(teacher.base_url, **values), PRICES)
+    return generate(items, run, endpoint_config(teacher.base_url, **values), prices_config())
 
 
 @pytest.mark.parametrize("workers", [1, 3])
