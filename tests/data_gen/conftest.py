@@ -1,9 +1,11 @@
 """Fixtures of this folder: servers to ask, each started once for all tests that need it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from .answering import KEY, Answering
 from .local_teacher import LocalTeacher, running_local_teacher, write_tiny_model
 from .quota_server import QuotaServer, running_quota_server
 from .teacher import Teacher, running_teacher
@@ -20,6 +22,18 @@ def teacher(teacher_process: Teacher) -> Teacher:
     """The fault server, answering at once and well until `behaves` says otherwise."""
     teacher_process.behaves()
     return teacher_process
+
+
+@pytest.fixture
+def answering(
+    teacher: Teacher,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Answering:
+    """`llama-gpt4 data answer` against the fault server, with a key that nobody may see."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    return Answering(teacher, tmp_path, capfd)
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ class Stats:
     kinds: dict[str, int]
     """How requests ended: `ok`, a fault, `limited` by the quota, `abandoned` by the client."""
     keys: dict[str, int]
+    began_at: float
     events: list[tuple[float, str, str, int]]
     """Time, body, end, and how many requests were in flight at that moment."""
     prompt_tokens: int
@@ -53,6 +54,11 @@ class Stats:
     def sent_again(self) -> int:
         """Attempts beyond the first of the same body."""
         return sum(n - 1 for n in self.attempts.values())
+
+    @property
+    def seconds(self) -> float:
+        """From the first request to the end of the last."""
+        return max(end for end, *_ in self.events) - self.began_at
 
     @property
     def most_attempts(self) -> int:

@@ -17,6 +17,8 @@ class Journal:
     """How requests ended: `ok`, a fault, `limited` by the quota, `abandoned` by the client."""
     keys: Counter[str] = field(default_factory=Counter)
     """Hash of each API key that was sent, and how often; `none` for a request without one."""
+    began_at: float = 0.0
+    """When the first request came."""
     events: list[tuple[float, str, str, int]] = field(default_factory=list)
     """Time, body, end, and how many requests were in flight at that moment."""
     prompt_tokens: int = 0
@@ -25,8 +27,9 @@ class Journal:
     max_concurrent: int = 0
     connections: int = 0
 
-    def received(self, body: bytes, api_key: bytes | None) -> tuple[str, int]:
+    def received(self, now: float, body: bytes, api_key: bytes | None) -> tuple[str, int]:
         """The body's key, and which attempt this is."""
+        self.began_at = self.began_at or now
         key = sha256(body).hexdigest()[:32]
         self.attempts[key] += 1
         self.keys[key_hash(api_key) if api_key else "none"] += 1

@@ -164,10 +164,12 @@ class Connection(asyncio.Protocol):
 
     def chat(self, path: bytes, head: bytes, raw: bytes) -> None:
         teacher = self.teacher
+        body = json.loads(raw)
+        if not body["messages"]:  # curator asks so for the headers; no model is asked
+            return self.send(400, REFUSALS["400"].body(), headers=self.quota_headers())
         bearer = _header(head, b"authorization")
         api_key = bearer.removeprefix(b"Bearer ") if bearer else _header(head, b"api-key")
-        key, attempt = teacher.journal.received(raw, api_key)
-        body = json.loads(raw)
+        key, attempt = teacher.journal.received(time.time(), raw, api_key)
         if path.startswith(b"/openai/deployments/"):
             body["model"] = path.split(b"/")[3].decode()
         kind, wait_seconds = None, 0.0
@@ -225,9 +227,11 @@ class Connection(asyncio.Protocol):
         self.send_raw(status, json.dumps(content, ensure_ascii=False).encode(), key, headers)
 
     def send_raw(self, status: int, content: bytes, key: str, headers: str = "") -> None:
-        if key and self.teacher.quota:
-            headers += self.teacher.quota.headers()
+        headers += self.quota_headers() if key else ""
         self.transport.write(_response(status, len(content), key, headers) + content)
+
+    def quota_headers(self) -> str:
+        return self.teacher.quota.headers() if self.teacher.quota else ""
 
 
 def _response(status: int, length: int, key: str, headers: str) -> bytes:
