@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
+TOLERATED_FRAC = 0.125
+"""Of requests that are refused without a word on when to come again, before all have to wait."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 60.0
 """Pauses of an endpoint that says "too many" and not for how long: doubled while it says so."""
 
@@ -89,6 +91,8 @@ class Limiter:
         self.open_at = 0.0
         """End of the pause that was last asked for, on the clock of `time.monotonic`."""
         self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._tolerance = 0.0
+        """Refusals that do not yet make all wait; grows with what is sent."""
         self._turn, self._changed = asyncio.Lock(), asyncio.Event()
         self._closed = asyncio.Event()
 
@@ -110,6 +114,8 @@ class Limiter:
         for name, bucket in self._buckets.items():
             bucket.take(1 if name == "requests" else tokens)
         self._n_under_way += 1
+        most = TOLERATED_FRAC * self._in_flight
+        self._tolerance = min(self._tolerance + TOLERATED_FRAC, most)
 
     def ended(self) -> None:
         """A request that was let through is over, with or without a reply."""
@@ -137,21 +143,28 @@ class Limiter:
     def pause(self, asked_seconds: float | None) -> None:
         """The endpoint said "too many requests": nobody asks it before its pause is over.
 
-        Where it does not say for how long, and refused more than it answered since the last pause,
-        pauses grow and no more than it did answer are under way at once.
+        Where it does not say for how long, a few among many are those requests' own affair. Where
+        it refused more than it answered since the last pause, pauses grow and no more than it did
+        answer are under way at once.
         """
         self._n_refused += 1
         now = time.monotonic()
         if asked_seconds is not None:
             self.open_at = max(self.open_at, now + asked_seconds)
-        elif now >= self.open_at:  # one pause answers all that were on their way when it began
-            if self._n_refused > self._n_replies:
-                self._most = max(1, min(self._most, self._n_replies))
-                self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
-            else:
-                self._pause_seconds = FIRST_PAUSE_SECONDS
-            self._n_refused = self._n_replies = 0
-            self.open_at = now + self._pause_seconds * random.uniform(0.75, 1.25)
+            return
+        if now < self.open_at:
+            return  # one pause answers all that were on their way when it began
+        self._tolerance -= 1
+        if self._tolerance >= 0:
+            return
+        if self._n_refused > self._n_replies:
+            self._most = max(1, min(self._most, self._n_replies))
+            self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
+        else:
+            self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._n_refused = self._n_replies = 0
+        self._tolerance = 0.0
+        self.open_at = now + self._pause_seconds * random.uniform(0.75, 1.25)
 
     def described(self) -> str:
         """The limits in force and where each comes from."""

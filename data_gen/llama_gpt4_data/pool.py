@@ -175,8 +175,8 @@ class Pool:
         if not self._has_replied and work.attempts >= PROBE_ATTEMPTS:
             return self.stop(UnusableError(str(error)))
         self.retries[str(error)] += 1
-        if error.is_rate_limit:
-            return self._put_off(work, max(self._limiter.open_at, time.monotonic() + asked_seconds))
+        if error.is_rate_limit and self._limiter.open_at > time.monotonic():
+            return self._put_off(work, self._limiter.open_at)
         doubled = min(FIRST_WAIT_SECONDS * 2 ** (work.attempts - 1), LONGEST_WAIT_SECONDS)
         wait_seconds = max(doubled * random.uniform(0.5, 1.0), asked_seconds)
         self._put_off(work, time.monotonic() + wait_seconds)

@@ -154,6 +154,19 @@ def test_a_burst_of_refusals_is_one_pause(clock: Callable[[float], None]) -> Non
     assert admitted(limiter, 100) == 100, "fewer refusals than replies: nothing else changes"
 
 
+def test_a_few_refusals_among_many_requests_make_nobody_else_wait(
+    clock: Callable[[float], None],
+) -> None:
+    limiter = Limiter(256, None, None)
+    assert admitted(limiter, 200) == 200
+    for _ in range(20):
+        limiter.pause(None)
+    assert admitted(limiter, 10) == 10
+    for _ in range(20):
+        limiter.pause(None)
+    assert admitted(limiter, 10) == 0, "a sixth of all is too many"
+
+
 def test_an_endpoint_that_refuses_more_than_it_answers_is_asked_less(
     clock: Callable[[float], None],
 ) -> None:
