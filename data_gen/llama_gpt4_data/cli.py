@@ -9,6 +9,7 @@ from llama_gpt4.program import show
 TASKS = {
     "answer": ("llama_gpt4_data.answer", "have a teacher answer instructions"),
     "check": ("llama_gpt4_data.check", "look for faults in files of records, and clean them"),
+    "rate": ("llama_gpt4_data.rate", "have a judge rate the answers of several models"),
 }
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,6 +50,20 @@ class Counted:
     """Not asked yet, when the run stopped early."""
     reasons: Counter[str] = field(default_factory=Counter)
     findings: Counter[str] = field(default_factory=Counter)
+    details: dict[str, Any] = field(default_factory=dict)
+    """What the report of this task says beside what all say."""
+    notes: list[str] = field(default_factory=list)
+    """Lines of the summary that only this task has."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An item at the end of a run."""
+
+    item: TaskItem
+    replies: list[Reply]
+    made: Made | None
+    """None: it was not asked to the end before the run stopped."""
 
 
 def run_task(
@@ -79,24 +93,34 @@ def count(
 ) -> Counted:
     """Make the record of each item that has its replies."""
     counted = Counted()
+    for ended in ended_items(items, generated, journal):
+        item, made = ended.item, ended.made
+        if made is None:
+            counted.n_open += 1
+            continue
+        counted.findings.update(made.findings)
+        if made.record is not None:
+            origin = provenance(task, item, ended.replies, made, endpoint)
+            counted.records.append({**made.record, "provenance": origin})
+        else:
+            reason = made.failure or "failed"
+            counted.reasons[reason] += 1
+            counted.failed.append({**item.source.value, "failure": reason})
+    return counted
+
+
+def ended_items(
+    items: Sequence[TaskItem], generated: Generated, journal: Journal
+) -> Iterator[Ended]:
+    """Each of `items` with its replies and what they come to."""
     for place, item in enumerate(items):
         replies, request = replies_to(item, journal)
         if request is None:
-            made = item.made(replies)
-            counted.findings.update(made.findings)
-            if made.record is not None:
-                origin = provenance(task, item, replies, made, endpoint)
-                counted.records.append({**made.record, "provenance": origin})
-                continue
-            reason = made.failure or "failed"
+            yield Ended(item, replies, item.made(replies))
         elif place in generated.failures:
-            reason = generated.failures[place]
+            yield Ended(item, replies, Made(failure=generated.failures[place]))
         else:
-            counted.n_open += 1
-            continue
-        counted.reasons[reason] += 1
-        counted.failed.append({**item.source.value, "failure": reason})
-    return counted
+            yield Ended(item, replies, None)
 
 
 def provenance(
@@ -155,6 +179,7 @@ def report(
         "retries": dict(generated.retries.most_common()),
         "spent_usd": generated.spent_usd,
         "lost_usd_at_most": generated.lost_usd,
+        **counted.details,
     }
 
 
@@ -163,6 +188,7 @@ def summary(counted: Counted, generated: Generated, output_dir: Path) -> str:
     records, failed = len(counted.records), len(counted.failed)
     total = records + failed + counted.n_open
     lines = [f"{total} items: {records} records, {failed} failed, {counted.n_open} not asked yet"]
+    lines += counted.notes
     if counted.reasons:
         lines.append(f"failed: {_listed(counted.reasons)} (failed.jsonl can be asked again)")
     if counted.findings:
