@@ -22,7 +22,8 @@ from llama_gpt4.program import show
 def wants_help(program: str, schema: type, arguments: Sequence[str]) -> bool:
     """Print what `--help` or `--cfg` asks for; whether either was there."""
     if any(argument in ("-h", "--help") for argument in arguments):
-        show(f"llama-gpt4 {program} [key=value …]\n\n" + "\n".join(_key_lines(schema, "")) + "\n")
+        keys = "\n".join(_key_lines(schema, ""))
+        show(f"llama-gpt4 {_command(program)} [key=value …]\n\n{keys}\n")
         return True
     try:
         overrides = _without_cfg(arguments)
@@ -31,10 +32,15 @@ def wants_help(program: str, schema: type, arguments: Sequence[str]) -> bool:
         trains = schema is TrainConfig
         config = training_config(overrides) if trains else compose(schema, program, overrides)
     except InputError as error:
-        print(f"llama-gpt4 {program}: {error}", file=sys.stderr)
+        print(f"llama-gpt4 {_command(program)}: {error}", file=sys.stderr)
         raise SystemExit(ExitCode.BAD_INPUT) from error
     show(as_yaml(config))
     return True
+
+
+def _command(program: str) -> str:
+    """What is typed for a program: the values of `data answer` are in data_gen/answer.yaml."""
+    return program.replace("data_gen/", "data ")
 
 
 def _without_cfg(arguments: Sequence[str]) -> list[str] | None:

@@ -23,3 +23,8 @@ def test_an_unknown_task_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
     assert cli.main(["anwser"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("llama-gpt4 data: anwser is not a task; there are ")
+
+
+def test_help_names_a_task_as_it_is_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["answer", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("llama-gpt4 data answer [key=value …]\n")
