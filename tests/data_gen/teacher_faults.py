@@ -53,7 +53,7 @@ CONNECTION = ("drop", "half", "hang")
 """Closed before the answer, closed within it, never answered."""
 SPOILED = ("malformed", "no-choices")
 """Status 200 and nothing that could be used."""
-CONTENT = ("empty", "length", "content_filter", "refusal", "language")
+CONTENT = ("empty", "length", "content_filter", "refusal", "foreign")
 """A whole response, which costs money, with an answer of little worth."""
 KINDS = (*REFUSALS, *CONNECTION, *SPOILED, *CONTENT)
 

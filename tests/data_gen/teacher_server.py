@@ -59,7 +59,7 @@ class Teacher:
         question, known = answers.question_of(body["messages"])
         text = answers.answer(question)[len(known) :]
         limit = body.get("max_completion_tokens") or body.get("max_tokens") or sys.maxsize
-        if kind == "language":
+        if kind == "foreign":
             text = answers.answer_in_the_wrong_language(question)
         elif kind == "refusal":
             text = answers.REFUSAL

@@ -126,7 +126,7 @@ def test_an_answer_without_end_is_paid_twice_at_most(answering: Answering, polic
         ("empty", "empty"),
         ("content_filter", "filtered"),
         ("refusal", "refusal"),
-        ("language", "wrong_language"),
+        ("foreign", "wrong_language"),
     ],
 )
 def test_a_worthless_answer_is_noticed_and_may_be_dropped_or_asked_once_more(
