@@ -11,6 +11,7 @@ from llama_gpt4.config import require, require_one_of
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import run_program
 from llama_gpt4_data.endpoint_config import EndpointConfig, chat_request
+from llama_gpt4_data.estimable import Estimable
 from llama_gpt4_data.findings import (
     AnswerPolicies,
     asked_again,
@@ -131,6 +132,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def items(config: AnswerConfig) -> list[Answer]:
     return [Answer(source, config) for source in read_sources(config.files, config.limit)]
+
+
+ESTIMABLE = Estimable(
+    program=PROGRAM,
+    schema=AnswerConfig,
+    items=items,
+    endpoint=lambda config: config.teacher,
+    replies=lambda config: f"answer_{config.language}",
+)
 
 
 def run(arguments: Sequence[str]) -> None:

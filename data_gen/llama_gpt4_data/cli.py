@@ -8,6 +8,7 @@ from llama_gpt4.program import show
 
 TASKS = {
     "answer": ("llama_gpt4_data.answer", "have a teacher answer instructions"),
+    "estimate": ("llama_gpt4_data.estimate", "say what a task would cost; nothing is sent"),
     "check": ("llama_gpt4_data.check", "look for faults in files of records, and clean them"),
     "rate": ("llama_gpt4_data.rate", "have a judge rate the answers of several models"),
 }

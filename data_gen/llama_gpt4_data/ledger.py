@@ -28,7 +28,7 @@ class Price:
         for name in ("input_usd", "output_usd"):
             require(getattr(self, name) >= 0, f"price: {name}={getattr(self, name)} is negative")
 
-    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
+    def of(self, prompt_tokens: float, completion_tokens: float) -> float:
         return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / MILLION
 
 

@@ -28,11 +28,11 @@ class TokenCounter:
     def __init__(self, encoding: str) -> None:
         if encoding not in ENCODINGS:
             raise InputError(f"encoding={encoding} is not one of {', '.join(ENCODINGS)}")
-        self._name = encoding
+        self.encoding = encoding
 
     @cached_property
     def _bpe(self) -> Any:
-        return _encoding(self._name)
+        return _encoding(self.encoding)
 
     def text(self, text: str) -> int:
         pieces = (text[start : start + PIECE] for start in range(0, len(text), PIECE))

@@ -1,0 +1,168 @@
+"""`llama-gpt4 data estimate <task>`: what a run of the same line would ask and cost. It sends
+nothing and needs no key."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from llama_gpt4.compose import compose
+from llama_gpt4.errors import InputError
+from llama_gpt4.help import wants_help
+from llama_gpt4.program import run_program, show
+from llama_gpt4_data.endpoint_config import EndpointConfig
+from llama_gpt4_data.estimable import Estimable
+from llama_gpt4_data.forecast import Forecast, Survey, TokenRange, forecast, pilot_within, survey
+from llama_gpt4_data.generate import journal_folder
+from llama_gpt4_data.generation_config import (
+    PricesConfig,
+    RunConfig,
+    counter_for,
+    price_of,
+    unpriced,
+)
+from llama_gpt4_data.journal import Journal
+from llama_gpt4_data.ledger import Price
+from llama_gpt4_data.requests import LENGTH_KEYS
+
+PROGRAM = "data_gen/estimate"
+GOOD_FRAC = 0.1
+"""An estimate of the output that is this exact needs no larger pilot."""
+PILOT = 300
+"""Items of a first pilot: answers differ so much in length that fewer rarely do."""
+
+
+@dataclass(kw_only=True)
+class EstimateConfig:
+    """What is known of replies before there are any."""
+
+    replies: dict[str, TokenRange]
+    """Tokens of an item's replies on average, by kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a run has paid already, and what is to come."""
+
+    seen: Survey
+    coming: Forecast
+    price: Price | None
+    batch_frac: float
+
+    @property
+    def paid_usd(self) -> float:
+        return self.price.of(self.seen.paid_input, self.seen.paid_output) if self.price else 0.0
+
+    @property
+    def usd(self) -> tuple[float, float] | None:
+        """Low and high; None: the price is not known."""
+        if self.price is None:
+            return None
+        tokens, output = self.coming.input_tokens, self.coming.output
+        return self.price.of(tokens, output.low), self.price.of(tokens, output.high)
+
+
+def main(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        show("usage: llama-gpt4 data estimate <task> [the keys of that task]\n")
+        return 0 if argv else 2
+    task, rest = argv[0], list(argv[1:])
+    try:
+        estimable = find(task)
+    except InputError as error:
+        print(f"llama-gpt4 data estimate: {error}", file=sys.stderr)
+        return 2
+    if wants_help(estimable.program, estimable.schema, rest):
+        return 0
+    return run_program("data estimate", lambda report: run(task, estimable, rest))
+
+
+def find(task: str) -> Estimable:
+    """What the module of `task` says about itself."""
+    from llama_gpt4_data.cli import TASKS  # which names this module, too
+
+    if task in TASKS:
+        found = getattr(importlib.import_module(TASKS[task][0]), "ESTIMABLE", None)
+        if isinstance(found, Estimable):
+            return found
+        raise InputError(f"{task} asks no endpoint: it costs nothing")
+    raise InputError(f"{task} is not a task; there are {', '.join(TASKS)}")
+
+
+def run(task: str, estimable: Estimable, arguments: Sequence[str]) -> None:
+    """Print what the task would take with these arguments."""
+    config: Any = compose(estimable.schema, estimable.program, arguments)
+    endpoint, prices = estimable.endpoint(config), config.prices
+    found = estimate(estimable, config)
+    print(described(task, found, config.run, endpoint, prices), flush=True)
+
+
+def estimate(estimable: Estimable, config: Any) -> Estimate:
+    """What a run with `config` would take; reads the journal and sends nothing."""
+    items, endpoint = estimable.items(config), estimable.endpoint(config)
+    journal = Journal(journal_folder(config.run, endpoint))
+    seen = survey(items, journal, counter_for(config.prices, endpoint))
+    prior = compose(EstimateConfig, PROGRAM, []).replies[estimable.replies(config)]
+    lengths = [endpoint.parameters[key] for key in LENGTH_KEYS if key in endpoint.parameters]
+    n_unseen = (estimable.rounds(config) - 1) * len(items)
+    return Estimate(
+        seen=seen,
+        coming=forecast(seen, prior, next(iter(lengths), None), n_unseen),
+        price=price_of(config.prices, endpoint),
+        batch_frac=config.prices.batch_frac,
+    )
+
+
+def described(
+    task: str, found: Estimate, run: RunConfig, endpoint: EndpointConfig, prices: PricesConfig
+) -> str:
+    """The estimate as a user reads it."""
+    coming, encoding = found.coming, counter_for(prices, endpoint).encoding
+    output = f"{coming.output.low:,.0f} to {coming.output.high:,.0f}"
+    lines = [
+        f"{task} by {endpoint.model} at {endpoint.address}; nothing was sent",
+        f"  requests  {coming.requests:,.0f} to send{_paid(found)}",
+        f"  input     {coming.input_tokens:,.0f} tokens, counted by {encoding}",
+        f"  output    {output} tokens, {_basis(coming)}",
+    ]
+    if found.usd is None or found.price is None:
+        return "\n".join([*lines, f"  cost      {unpriced(endpoint)}"])
+    low, high = found.usd
+    price = found.price
+    source = f"as {prices.source} had it on {prices.as_of}"
+    if endpoint.price is not None:
+        source = "as `price` of the endpoint says"
+    batch = found.batch_frac
+    lines += [
+        f"  cost      ${low:,.2f} to ${high:,.2f}",
+        f"  as batch  ${low * batch:,.2f} to ${high * batch:,.2f}, by the Batch API",
+        f"  price     ${price.input_usd:g} and ${price.output_usd:g} for a million tokens of input "
+        f"and output, {source}",
+    ]
+    if run.budget_usd is not None:
+        left = run.budget_usd - found.paid_usd
+        will = "is enough" if high <= left else "may be enough" if low <= left else "is not enough"
+        lines.append(f"  budget    run.budget_usd={run.budget_usd:g} {will}")
+    return "\n".join(lines)
+
+
+def _paid(found: Estimate) -> str:
+    if not found.seen.n_paid:
+        return ""
+    usd = "" if found.price is None else f" (${found.paid_usd:,.2f})"
+    return f"; {found.seen.n_paid:,} more are in the journal, paid already{usd}"
+
+
+def _basis(coming: Forecast) -> str:
+    """Where the range of the output comes from, and how it gets narrower."""
+    pilot, output = coming.pilot, coming.output
+    if not pilot:
+        return f"a rough guess: a run with limit={PILOT} first, and this comes from its replies"
+    frac = (output.high - output.low) / 2 / output.middle if output.middle else 0.0
+    basis = f"±{frac:.0%}: {len(pilot):,} items in the journal have {fmean(pilot):,.0f} on average"
+    wanted = pilot_within(pilot, GOOD_FRAC)
+    if frac > GOOD_FRAC and len(pilot) < wanted < len(pilot) + coming.requests:
+        basis += f"; {wanted:,} would make it ±{GOOD_FRAC:.0%}"
+    return basis
