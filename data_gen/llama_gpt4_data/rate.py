@@ -13,6 +13,7 @@ from llama_gpt4.config import require, require_one_of
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import hold, run_program
 from llama_gpt4_data.endpoint_config import EndpointConfig, chat_request
+from llama_gpt4_data.estimable import Estimable
 from llama_gpt4_data.findings import asked_again, reply_findings
 from llama_gpt4_data.frames import framed
 from llama_gpt4_data.generate import generate
@@ -139,6 +140,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def items(config: RateConfig) -> list[RatingItem]:
     return rating_items(read_answered(config.answers, config.missing, config.limit)[0], config)
+
+
+ESTIMABLE = Estimable(
+    program=PROGRAM,
+    schema=RateConfig,
+    items=items,
+    endpoint=lambda config: config.judge,
+    replies=lambda config: f"rating_{config.language}",
+)
 
 
 def rating_items(prompts: Sequence[Answered], config: RateConfig) -> list[RatingItem]:
