@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from llama_gpt4_data import cli
-from llama_gpt4_data.generation_config import PricesConfig, RunConfig
+from llama_gpt4_data.generation_config import RunConfig
 from llama_gpt4_data.joined import read_answered
 from llama_gpt4_data.rate import RateConfig, RatingItem, RatingPolicies, rating_items
 from llama_gpt4_data.requests import Reply
@@ -16,7 +16,7 @@ from llama_gpt4_data.sources import Source
 from llama_gpt4.errors import InputError
 from llama_gpt4.prompt import render_prompt
 
-from .endpoints import endpoint_config, reply
+from .endpoints import endpoint_config, prices_config, reply
 from .teacher import Teacher
 from .teacher_answers import hidden_score
 
@@ -35,7 +35,7 @@ def config(**values: Any) -> RateConfig:
         "policy": RatingPolicies(unreadable="retry", out_of_range="keep"),
         "run": RunConfig(output_dir="x", journal_dir="y", workers=1, budget_usd=None),
         "judge": endpoint_config(parameters={"temperature": 0.2}),
-        "prices": PricesConfig(as_of="2025-08-15", models={}),
+        "prices": prices_config(),
     }
     return RateConfig(**(given | values))
 
