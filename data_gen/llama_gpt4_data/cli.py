@@ -10,6 +10,7 @@ TASKS = {
     "answer": ("llama_gpt4_data.answer", "have a teacher answer instructions"),
     "estimate": ("llama_gpt4_data.estimate", "say what a task would cost; nothing is sent"),
     "check": ("llama_gpt4_data.check", "look for faults in files of records, and clean them"),
+    "compare": ("llama_gpt4_data.compare", "make pairs of better and worse answers of ratings"),
     "rate": ("llama_gpt4_data.rate", "have a judge rate the answers of several models"),
 }
 
