@@ -11,6 +11,7 @@ TASKS = {
     "estimate": ("llama_gpt4_data.estimate", "say what a task would cost; nothing is sent"),
     "check": ("llama_gpt4_data.check", "look for faults in files of records, and clean them"),
     "compare": ("llama_gpt4_data.compare", "make pairs of better and worse answers of ratings"),
+    "translate": ("llama_gpt4_data.translate", "have instructions and inputs translated"),
     "rate": ("llama_gpt4_data.rate", "have a judge rate the answers of several models"),
 }
 

@@ -1,0 +1,170 @@
+"""`llama-gpt4 data translate`: instructions in another language, to be answered in it, as ChatGPT
+translated the paper's English ones into Chinese."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+from llama_gpt4.compose import compose
+from llama_gpt4.config import require, require_one_of
+from llama_gpt4.help import wants_help
+from llama_gpt4.program import run_program
+from llama_gpt4_data.endpoint_config import EndpointConfig, chat_request
+from llama_gpt4_data.findings import asked_again, asked_longer, reply_findings
+from llama_gpt4_data.generation_config import PricesConfig, RunConfig
+from llama_gpt4_data.requests import Reply, Request
+from llama_gpt4_data.sources import Source, read_sources
+from llama_gpt4_data.task import Made, run_task
+from llama_gpt4_data.translations import (
+    LANGUAGES,
+    Text,
+    TranslationLimits,
+    read_translation,
+    translation_findings,
+    translation_prompt,
+)
+
+PROGRAM = "data_gen/translate"
+
+
+@dataclass(kw_only=True)
+class TranslationPolicies:
+    """For each finding `keep` the translation and say so in its record, `drop` it, or `retry`: ask
+    once more, and keep what comes then. No translation is paid more than twice."""
+
+    unreadable: str
+    """The reply does not have the text between tags: `drop`, or `retry`; never kept."""
+    truncated: str
+    """Cut at the longest answer; `retry` asks for one of up to twice the length."""
+    lost_part: str
+    """Code, a placeholder, a link or a gap to fill in is not what it was."""
+    lost_number: str
+    structure: str
+    """Other lines or items of lists than in the source."""
+    wrong_language: str
+    """The instruction is not in the language that it was to be translated into."""
+    input_untranslated: str
+    """The input is still in its language, as it has to be where the task is about that."""
+    answered: str
+    """Much longer than the source, or with an input where there was none: more likely an answer."""
+    shortened: str
+    """Much shorter than the source."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            never_kept = field.name == "unreadable"
+            allowed = ("drop", "retry") if never_kept else ("keep", "drop", "retry")
+            require_one_of(f"policy.{field.name}", getattr(self, field.name), allowed)
+
+    def of(self, finding: str) -> str:
+        # What the content filter stopped has no tags, which is what counts.
+        return "keep" if finding == "filtered" else str(getattr(self, finding))
+
+
+@dataclass(kw_only=True)
+class TranslateConfig:
+    """Which tasks are translated."""
+
+    files: list[str]
+    """JSON or JSONL of records as for `data answer`; answers in them are not translated."""
+    limit: int | None
+    """Only the first so many records, such as for a pilot; null: all."""
+    source_language: str
+    target_language: str
+    """`en` or `zh`."""
+    limits: TranslationLimits
+    policy: TranslationPolicies
+    run: RunConfig
+    translator: EndpointConfig
+    prices: PricesConfig
+
+    def __post_init__(self) -> None:
+        require(bool(self.files), "files is empty: name at least one file of records")
+        require(self.limit is None or self.limit > 0, f"limit={self.limit} must be positive")
+        require_one_of("source_language", self.source_language, tuple(LANGUAGES))
+        require_one_of("target_language", self.target_language, tuple(LANGUAGES))
+        require(
+            self.source_language != self.target_language,
+            f"source_language and target_language are both {self.source_language}",
+        )
+
+
+@dataclass(frozen=True)
+class TranslationItem:
+    """One task in its new language."""
+
+    source: Source
+    config: TranslateConfig
+
+    def request(self, replies: Sequence[Reply]) -> Request | None:
+        """The request for a translation; then, where a policy says so, once more."""
+        if not replies:
+            return self._first
+        if len(replies) > 1:
+            return None
+        findings = self.findings(replies)
+        retried = [finding for finding in findings if self.config.policy.of(finding) == "retry"]
+        if not retried:
+            return None
+        return (asked_longer if "truncated" in findings else asked_again)(self._first)
+
+    def findings(self, replies: Sequence[Reply]) -> list[str]:
+        """What is wrong with the translation that `replies` come to."""
+        reply, config = self._best(replies), self.config
+        found = reply_findings(reply)
+        translation = read_translation(reply.text, self._text)
+        if translation is None:
+            return [*found, "unreadable"]
+        return found + translation_findings(
+            self._text, translation, config.source_language, config.target_language, config.limits
+        )
+
+    def made(self, replies: Sequence[Reply]) -> Made:
+        """The record without an answer that `replies` come to, or why there is none."""
+        findings = self.findings(replies)
+        policy = self.config.policy
+        dropped = [f for f in findings if f == "unreadable" or policy.of(f) == "drop"]
+        translation = read_translation(self._best(replies).text, self._text)
+        if dropped or translation is None:
+            return Made(failure=dropped[0], findings=findings)
+        record = {
+            "id": self.source.id,
+            "instruction": translation.instruction,
+            "input": translation.input,
+            "output": "",
+        }
+        return Made(record=record, findings=findings)
+
+    def _best(self, replies: Sequence[Reply]) -> Reply:
+        """The last that can be read: a second one without tags is no reason to lose the first."""
+        readable = [r for r in replies if read_translation(r.text, self._text) is not None]
+        return (readable or replies)[-1]
+
+    @cached_property
+    def _text(self) -> Text:
+        return Text(self.source.instruction, self.source.input)
+
+    @cached_property
+    def _first(self) -> Request:
+        config = self.config
+        prompt = translation_prompt(self._text, config.source_language, config.target_language)
+        messages = [{"role": "user", "content": prompt}]
+        return chat_request(config.translator, messages, sample=self.source.repeat)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    if wants_help(PROGRAM, TranslateConfig, arguments):
+        return 0
+    return run_program("data translate", lambda report: run(arguments))
+
+
+def items(config: TranslateConfig) -> list[TranslationItem]:
+    return [TranslationItem(source, config) for source in read_sources(config.files, config.limit)]
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Have the tasks translated, and write them as records that wait for an answer."""
+    config = compose(TranslateConfig, PROGRAM, arguments)
+    run_task("translate", items(config), config.run, config.translator, config.prices)
