@@ -8,7 +8,6 @@ drops are left out of the cleaned file; read = kept + dropped. A policy `error` 
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +19,7 @@ from llama_gpt4.help import wants_help
 from llama_gpt4.program import ExitReport, run_program, show
 from llama_gpt4.records import record_name
 from llama_gpt4_data.check_config import CheckConfig
-from llama_gpt4_data.faults import Entry, find_faults, read_entries
+from llama_gpt4_data.record_faults import Entry, find_faults, read_entries
 
 PROGRAM = "data_gen/check"
 
@@ -43,7 +42,7 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
     show(f"\n{len(entries):,} records read = {len(kept):,} kept + {dropped:,} dropped\n")
     if config.report is not None:
         write_whole("report", config.report, described(entries, config))
-    _refuse_errors(entries, policies)
+    _refuse_errors(entries, config)
     if config.output is not None:
         write_whole("output", config.output, cleaned(kept, config.output))
 
@@ -97,15 +96,13 @@ def cleaned(kept: Sequence[Entry], output: str) -> str:
 def write_whole(key: str, name: str, text: str) -> None:
     """Write a file aside and rename it, so that nobody ever reads half of it."""
     path = Path(name)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, delete=False, encoding="utf-8"
-        ) as file:
-            file.write(text)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
+        aside.write_text(text, "utf-8")
+        os.replace(aside, path)
     except OSError as error:
+        aside.unlink(missing_ok=True)
         raise InputError(f"{key}={name} cannot be written ({error.strerror})") from error
 
 
@@ -114,14 +111,18 @@ def _found_by(rule: str, entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]
         yield from ((entry, found.excerpt) for found in entry.findings if found.rule == rule)
 
 
-def _refuse_errors(entries: Sequence[Entry], policies: dict[str, str]) -> None:
-    for rule, policy in policies.items():
-        found = list(_found_by(rule, entries)) if policy == "error" else []
-        if found:
-            raise InputError(
-                f"{rule}=error, and {len(found):,} records have it, the first of them "
-                f"{found[0][0].record.name}: mend them, or say {rule}=drop or {rule}=keep"
-            )
+def _refuse_errors(entries: Sequence[Entry], config: CheckConfig) -> None:
+    sections = {"answer": config.answer, "record": config.record}
+    for section, policies in sections.items():
+        for rule, policy in asdict(policies).items():
+            found = list(_found_by(rule, entries)) if policy == "error" else []
+            if found:
+                key, first = f"{section}.{rule}", found[0][0].record.name
+                has = "1 record has it" if len(found) == 1 else f"{len(found):,} records have it"
+                raise InputError(
+                    f"{key}=error, and {has}, first {first}: mend what is there, or say "
+                    f"{key}=drop or {key}=keep"
+                )
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class RecordPolicy:
     duplicate: str
     """An earlier record that stays has the same instruction and input."""
     near_duplicate: str
-    """An earlier record that stays resembles this one's instruction and input."""
+    """An earlier record that stays resembles this one, in all and in its input."""
 
     def __post_init__(self) -> None:
         _require_policies("record", asdict(self))

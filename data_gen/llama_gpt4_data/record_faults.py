@@ -12,7 +12,7 @@ from typing import Any
 from llama_gpt4.errors import InputError
 from llama_gpt4.questions import read_questions
 from llama_gpt4.records import Record, json_values, parse_records, read_bytes, record_name
-from llama_gpt4.rouge import mixed
+from llama_gpt4.rouge import mixed, rouge_l
 from llama_gpt4.similarity import SimilarityIndex
 from llama_gpt4_data.check_config import CheckConfig
 from llama_gpt4_data.personal_data import personal_data
@@ -144,16 +144,30 @@ def _find_duplicates(entries: Sequence[Entry]) -> Iterator[Entry]:
 
 
 def _find_near_duplicates(entries: Sequence[Entry], threshold: float) -> None:
-    index, admitted = SimilarityIndex(threshold), []
+    index = SimilarityIndex(threshold)
+    admitted: list[Record] = []
     for entry in entries:
         record = entry.record
-        match = index.admit(f"{record.instruction}\n{record.input}")
+        text = f"{record.instruction}\n{record.input}"
+        # One instruction for many inputs is a task with many examples.
+        match = next(
+            (
+                match
+                for match in index.similar(text)
+                if _are_alike(record.input, admitted[match.number].input, threshold)
+            ),
+            None,
+        )
         if match is None:
-            admitted.append(entry)
+            index.add(text)
+            admitted.append(record)
         else:
-            like = _short_name(admitted[match.number].record)
-            text = f"{match.f:.2f} {like}: {shown(record.instruction)}"
-            entry.findings.append(Finding("near_duplicate", text))
+            like = f"{match.f:.2f} {_short_name(admitted[match.number])}"
+            entry.findings.append(Finding("near_duplicate", f"{like}: {shown(record.instruction)}"))
+
+
+def _are_alike(one: str, other: str, threshold: float) -> bool:
+    return one == other or rouge_l(mixed(one), mixed(other)).f > threshold
 
 
 def _short_name(record: Record) -> str:
