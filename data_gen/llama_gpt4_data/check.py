@@ -112,9 +112,9 @@ def _found_by(rule: str, entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]
 
 
 def _refuse_errors(entries: Sequence[Entry], config: CheckConfig) -> None:
-    sections = {"answer": config.answer, "record": config.record}
+    sections = {"answer": asdict(config.answer), "record": asdict(config.record)}
     for section, policies in sections.items():
-        for rule, policy in asdict(policies).items():
+        for rule, policy in policies.items():
             found = list(_found_by(rule, entries)) if policy == "error" else []
             if found:
                 key, first = f"{section}.{rule}", found[0][0].record.name
