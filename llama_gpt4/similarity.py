@@ -111,22 +111,23 @@ class SimilarityIndex:
         return Neighbours(nearest, float(scores.mean()))
 
     def _similar(self, query: str) -> list[Match]:
-        candidates = {number: self._texts[number] for number in self._candidates(query)}
+        candidates = list(self._candidates(query))
         if not candidates:
             return []
         near = process.extract(
             query,
-            candidates,
+            [self._texts[number] for number in candidates],
             scorer=Indel.normalized_similarity,
             score_cutoff=self._threshold - SLACK,
             limit=None,
         )
         found = []
-        for text, _, number in near:
+        for text, _, place in near:
             hits, total = LCSseq.similarity(query, text), len(query) + len(text)
             if self._is_above(hits, len(query), len(text)):
                 # Equal fractions give equal quotients; the F of rouge-score may differ a little.
-                found.append((-hits / total, number, f_score(hits, len(query), len(text))))
+                f = f_score(hits, len(query), len(text))
+                found.append((-hits / total, candidates[place], f))
         return [Match(number, f) for _, number, f in sorted(found)]
 
     def _is_above(self, hits: int, m: int, n: int) -> bool:
