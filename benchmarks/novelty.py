@@ -72,8 +72,8 @@ def real_instructions(folder: Path) -> dict[str, list[str]]:
 
 
 def grown(texts: list[str], count: int, unit: str, seed: int = 0) -> list[str]:
-    """`texts` and copies of them in random order: a tenth to six tenths of the words of a copy, or of
-    its characters where no `unit` is between them, are those of other texts."""
+    """`texts` and copies of them in random order. In a copy, a tenth to six tenths of the words (of
+    the characters where no `unit` is between them) come from other texts."""
     draw = random.Random(seed)
     split = str.split if unit else list
     parts = [part for text in texts for part in split(text)]

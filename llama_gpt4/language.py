@@ -52,11 +52,12 @@ _OTHER_WORD = re.compile(
 _FENCED = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _LINK = re.compile(r"(?:https?://|www\.)\S+|</?[a-zA-Z][^<>]*>", re.ASCII)
 _MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]+\.[\w.-]+", re.ASCII)
-_MAY_BE_CODE = re.compile(r"[{}();=>_\[#]|::|//|--|import|\":|:$")  # what every line of `_CODE` has
+_MAY_BE_CODE = re.compile(r"[{}();=>_\[#]|::|//|--|import|return|\":|:$")  # what every line of `_CODE` has
 _CODE = re.compile(
     r"[{};]\s*$|\s[-+*/]?=\s|[=!<>]=|[-=]>|\w\(\)|::|\w_\w|\w\["
     r"|^\s*(?:def|class|return|elif|else|for|while|if|try|except|print|import|from)\b.*[:)\]]\s*$"
-    r"|^\s*(?:import\s\S+|from\s\S+\simport\s.*|#.*|//.*|--.*|\"[^\"]*\":.*)$",
+    r"|^\s*(?:def|class|function)\s\w+\("
+    r"|^\s*(?:import\s\S+|return\s.*|from\s\S+\simport\s.*|#.*|//.*|--.*|\"[^\"]*\":.*)$",
     re.ASCII,
 )
 _COMMENT = re.compile(r"(?:#|//).*")

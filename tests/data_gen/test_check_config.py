@@ -33,7 +33,7 @@ def test_what_a_reader_has_to_judge_is_not_dropped_by_default() -> None:
         ("files=[]", "files is empty"),
         ("near_duplicate_rouge_l=1.5", r"near_duplicate_rouge_l=1.5 is not within \(0, 1\)"),
         ("evaluation_rouge_l=0", r"evaluation_rouge_l=0.0 is not within \(0, 1\)"),
-        ("max_output_tokens=0", "max_output_tokens=0 is less than min_output_tokens=1"),
+        ("max_output_tokens=-1", "max_output_tokens=-1 is less than min_output_tokens=0"),
         ("min_output_tokens=-1", "min_output_tokens=-1 is negative"),
         ("output=a.json", "output would overwrite one of files"),
         ("report=a.json", "report would overwrite one of files"),

@@ -59,6 +59,8 @@ KNOWN = {
         "……",
         "😊",
         "https://example.com/a",
+        "def square(x): return x ** 2",
+        "def square(x):\n    return x ** 2",
         "```\nSELECT name FROM people\n```",
         "int main() {\n  puts(text);\n  return 0;\n}",
     ],
