@@ -40,6 +40,8 @@ KEYWORDS = _words("a and as for from i if in is on or should to when where with"
 """Small words of English that are words of programming languages as well."""
 ENGLISH_SHARE = 0.15
 """Of small words among the words of any English sentence; a list of names has fewer."""
+FOREIGN_SHARE = 0.1
+"""Of their small words, those languages have more; a list of English titles has one or two."""
 ACCENTED_SHARE = 0.34
 """English has some words with accents, Vietnamese and Czech have few without."""
 
@@ -52,7 +54,9 @@ _OTHER_WORD = re.compile(
 _FENCED = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _LINK = re.compile(r"(?:https?://|www\.)\S+|</?[a-zA-Z][^<>]*>", re.ASCII)
 _MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]+\.[\w.-]+", re.ASCII)
-_MAY_BE_CODE = re.compile(r"[{}();=>_\[#]|::|//|--|import|return|\":|:$")  # what every line of `_CODE` has
+# What every line of `_CODE` has somewhere; far quicker to look for.
+_MAY_BE_CODE = re.compile(r"[{}();=>_\[#]|::|//|--|import|return|\":|:$")
+_CODE = re.compile(r"[{}();=>_\[#]|::|//|--|import|return|\":|:$")  # what every line of `_CODE` has
 _CODE = re.compile(
     r"[{};]\s*$|\s[-+*/]?=\s|[=!<>]=|[-=]>|\w\(\)|::|\w_\w|\w\["
     r"|^\s*(?:def|class|return|elif|else|for|while|if|try|except|print|import|from)\b.*[:)\]]\s*$"
@@ -120,6 +124,8 @@ def _language_of_latin(words: list[str]) -> str | None:
     english = sum(map(ENGLISH.__contains__, words))
     foreign = sum(map(FOREIGN.__contains__, words))
     accented = len(words) - sum(map(str.isascii, words))
-    if foreign > english or accented > max(1, ACCENTED_SHARE * len(words)):
+    if foreign > max(english, FOREIGN_SHARE * len(words)) or accented > max(
+        1, ACCENTED_SHARE * len(words)
+    ):
         return "other"
     return "en"

@@ -96,5 +96,5 @@ def test_few_real_tasks_are_about_media() -> None:
         for language in ("en", "zh")
         for record in read_records(f"{REAL_DATA}/alpaca_gpt4_{language}.json")
     ]
-    # Read one by one: two of them only speak of a picture.
+    # Read one by one: each makes or needs an image, a chart or a film.
     assert sum(media_task(record.instruction) is not None for record in records) == 14

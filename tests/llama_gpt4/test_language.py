@@ -18,6 +18,7 @@ KNOWN = {
         "Who wrote 红楼梦?",
         "Paris",
         "positive",
+        "1. La La Land\n2. Blade Runner\n3. Cool Runnings\n4. Casablanca\n5. Top Gun",
         "We met at the café; Zoë, naïve as ever, paid.",
         "e! Here is a list of four albums:",
         'The sentence "El agua es importante" translates to "Water is important".',
