@@ -40,7 +40,7 @@ KEYWORDS = _words("a and as for from i if in is on or should to when where with"
 """Small words of English that are words of programming languages as well."""
 ENGLISH_SHARE = 0.15
 """Of small words among the words of any English sentence; a list of names has fewer."""
-FOREIGN_SHARE = 0.1
+FOREIGN_SHARE = 0.2
 """Of their small words, those languages have more; a list of English titles has one or two."""
 ACCENTED_SHARE = 0.34
 """English has some words with accents, Vietnamese and Czech have few without."""
