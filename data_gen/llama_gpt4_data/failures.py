@@ -1,6 +1,13 @@
-"""The three ways in which a request ends without a reply."""
+"""The three ways in which a request ends without a reply, and which of them a status means."""
 
 from llama_gpt4_data.limits import Stated
+
+RETRIED = frozenset({408, 409, 425, 429})
+"""Statuses below 500 after which the same request may succeed."""
+ONE_REQUEST = frozenset({400, 413, 422})
+"""Statuses that speak of one request; others below 500 (key, permission, model) of all."""
+OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+"""Codes that come with 429 and do not pass by waiting."""
 
 
 class TransientError(Exception):
@@ -21,3 +28,21 @@ class RejectedError(Exception):
 
 class UnusableError(Exception):
     """No request to this endpoint will succeed."""
+
+
+def fault(
+    status: int, code: str | None, kind: str | None, said: str, limits: Stated
+) -> TransientError | RejectedError | UnusableError:
+    """What a `status` of 400 or more means for the request that met it, and for others."""
+    reason = f"{status}: {first_line(said)}"
+    if code in OUT_OF_MONEY or kind in OUT_OF_MONEY:
+        return UnusableError(f"{reason} (the account's money or quota is used up)")
+    if status in RETRIED or status >= 500:
+        return TransientError(reason, limits, is_rate_limit=status == 429)
+    return RejectedError(reason) if status in ONE_REQUEST else UnusableError(reason)
+
+
+def first_line(said: object) -> str:
+    """What was said, short enough for a line of a log; some servers answer with a whole page."""
+    text = " ".join(str(said).split()) or type(said).__name__
+    return text if len(text) <= 200 else f"{text[:200]}…"

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -68,3 +69,27 @@ class Reply:
     """When it arrived, UTC, ISO 8601."""
     request_id: str | None
     """The endpoint's own, for questions to its support."""
+    is_batch: bool = False
+    """It came by the Batch API, at its price."""
+
+
+def reply_in(answer: Any, *, key: str, model: str, request_id: str | None) -> Reply | None:
+    """The reply in `answer`, the body of a response to a request for `model`; None: there is none
+    in it."""
+    try:
+        choice, usage = answer["choices"][0], answer.get("usage") or {}
+        text = choice["message"].get("content") or ""
+        if not isinstance(text, str):
+            return None
+        return Reply(
+            key=key,
+            text=text,
+            finish_reason=choice.get("finish_reason") or "stop",
+            model=answer.get("model") or model,
+            prompt_tokens=usage.get("prompt_tokens"),
+            completion_tokens=usage.get("completion_tokens"),
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            request_id=request_id,
+        )
+    except (TypeError, KeyError, IndexError, AttributeError):
+        return None
