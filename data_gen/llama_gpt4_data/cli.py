@@ -8,11 +8,12 @@ from llama_gpt4.program import show
 
 TASKS = {
     "answer": ("llama_gpt4_data.answer", "have a teacher answer instructions"),
-    "estimate": ("llama_gpt4_data.estimate", "say what a task would cost; nothing is sent"),
-    "check": ("llama_gpt4_data.check", "look for faults in files of records, and clean them"),
-    "compare": ("llama_gpt4_data.compare", "make pairs of better and worse answers of ratings"),
     "translate": ("llama_gpt4_data.translate", "have instructions and inputs translated"),
     "rate": ("llama_gpt4_data.rate", "have a judge rate the answers of several models"),
+    "compare": ("llama_gpt4_data.compare", "make pairs of better and worse answers of ratings"),
+    "estimate": ("llama_gpt4_data.estimate", "say what a task would cost; nothing is sent"),
+    "check": ("llama_gpt4_data.check", "look for faults in files of records, and clean them"),
+    "batch-cancel": ("llama_gpt4_data.batch_cancel", "end the batches of a run"),
 }
 
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _help() -> str:
-    tasks = "\n".join(f"  {task:<10}{what}" for task, (_, what) in TASKS.items())
+    tasks = "\n".join(f"  {task:<14}{what}" for task, (_, what) in TASKS.items())
     return (
         "usage: llama-gpt4 data <task> [key=value …]\n\n"
         f"{tasks}\n\n"

@@ -17,6 +17,7 @@ from types import FrameType
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.program import SIGNALS
+from llama_gpt4_data.batch_book import require_batches, require_no_batches
 from llama_gpt4_data.endpoint_config import EndpointConfig, api_key
 from llama_gpt4_data.generation_config import (
     PricesConfig,
@@ -51,20 +52,46 @@ class Generated:
     """Why no more was asked: the budget, an endpoint that refuses all, a full disk."""
     is_interrupted: bool = False
     """A signal asked it to stop."""
+    n_batches: int = 0
+    """Under way at the endpoint, which go on without this program."""
 
 
 def generate(
-    items: Sequence[Item], run: RunConfig, endpoint: EndpointConfig, prices: PricesConfig
+    items: Sequence[Item],
+    run: RunConfig,
+    endpoint: EndpointConfig,
+    prices: PricesConfig,
+    *,
+    task: str = "data",
 ) -> tuple[Generated, Journal]:
-    """Ask `endpoint` for all replies that `items` still need, and give the journal with them."""
+    """Ask `endpoint` for all replies that `items` still need, and give the journal with them;
+    batches are named after `task`."""
+    generated = Generated(lost_usd=lost_before(Path(run.output_dir)))
+    if run.mode == "batch":
+        journal, ledger = _ask_in_batches(items, run, endpoint, prices, generated, task)
+    else:
+        journal, ledger = _ask_live(items, run, endpoint, prices, generated)
+    generated.spent_usd = ledger.spent_usd if ledger.has_price else None
+    return generated, journal
+
+
+def _ask_live(
+    items: Sequence[Item],
+    run: RunConfig,
+    endpoint: EndpointConfig,
+    prices: PricesConfig,
+    generated: Generated,
+) -> tuple[Journal, Ledger]:
+    """Ask request by request, in worker processes."""
     price = price_within_budget(prices, endpoint, run.budget_usd)
     counter = counter_for(prices, endpoint)
     folder = journal_folder(run, endpoint)
     journal = Journal(folder)
-    ledger = Ledger(price, counter, None)
+    ledger = Ledger(price, counter, batch_frac=prices.batch_frac)
     todo = _open_places(items, journal, ledger)
-    generated = Generated(lost_usd=lost_before(Path(run.output_dir)))
     n = min(run.workers, len(todo), endpoint.in_flight)
+    if todo:
+        require_no_batches(Path(run.output_dir))
     while todo:
         import llama_gpt4_data.client  # noqa: F401  # slow: once, before workers are forked
 
@@ -90,13 +117,49 @@ def generate(
         for worker in workers:
             _add(generated, worker.outcome(), run)
         journal = Journal(folder)
-        ledger = Ledger(price, counter, None)
+        ledger = Ledger(price, counter, batch_frac=prices.batch_frac)
         todo = [p for p in _open_places(items, journal, ledger) if p not in generated.failures]
         if n == 1 or generated.trouble != OUT_OF_BUDGET or generated.is_interrupted:
             break
         n = 1  # of what the workers' budgets have left over there may be enough for one
-    generated.spent_usd = None if price is None else ledger.spent_usd
-    return generated, journal
+    return journal, ledger
+
+
+def _ask_in_batches(
+    items: Sequence[Item],
+    run: RunConfig,
+    endpoint: EndpointConfig,
+    prices: PricesConfig,
+    generated: Generated,
+    task: str,
+) -> tuple[Journal, Ledger]:
+    """Ask by the Batch API, from this process."""
+    require_batches(endpoint)
+    price = price_within_budget(prices, endpoint, run.budget_usd)
+    ledger = Ledger(
+        price, counter_for(prices, endpoint), run.budget_usd, batch_frac=prices.batch_frac
+    )
+    ledger.lost_usd = generated.lost_usd
+    folder = journal_folder(run, endpoint)
+    journal = Journal(folder)
+    todo = _open_places(items, journal, ledger)
+    if todo:
+        import llama_gpt4_data.batch_run as batches  # slow, as the client is
+
+        job = batches.BatchJob(
+            task=task,
+            items=items,
+            places=todo,
+            journal=journal,
+            journal_dir=folder.resolve(),
+            ledger=ledger,
+            run=run,
+            endpoint=endpoint,
+        )
+        outcome = batches.ask_in_batches(job)
+        generated.is_interrupted, generated.n_batches = outcome.is_interrupted, outcome.n_batches
+        _add(generated, outcome, run)
+    return journal, ledger
 
 
 def lost_before(output_dir: Path) -> float:
@@ -152,7 +215,7 @@ def _open_places(items: Sequence[Item], journal: Journal, ledger: Ledger) -> lis
         for n, reply in enumerate(replies):
             asked = item.request(replies[:n])
             assert asked is not None
-            ledger.charge(0.0, asked, reply)
+            ledger.add(asked, reply)
         if request is not None:
             places.append(place)
     return places

@@ -40,6 +40,29 @@ class PricesConfig:
 
 
 @dataclass(kw_only=True)
+class BatchConfig:
+    """How requests are handed over by the Batch API."""
+
+    most_requests: int
+    """In one batch; fewer where the account's queue of tokens has no room for so many."""
+    most_bytes: int
+    """Of one batch's file."""
+    poll_seconds: float
+    """Before batches are looked at again; it grows by half each time that none has ended."""
+    longest_poll_seconds: float
+
+    def __post_init__(self) -> None:
+        for name in ("most_requests", "most_bytes", "poll_seconds"):
+            value = getattr(self, name)
+            require(value > 0, f"run.batch.{name}={value} must be positive")
+        require(
+            self.longest_poll_seconds >= self.poll_seconds,
+            f"run.batch.longest_poll_seconds={self.longest_poll_seconds:g} is shorter than "
+            f"run.batch.poll_seconds={self.poll_seconds:g}",
+        )
+
+
+@dataclass(kw_only=True)
 class RunConfig:
     """One data set in the making."""
 
@@ -53,8 +76,12 @@ class RunConfig:
     """
     budget_usd: float | None
     """Stop before this much is spent on the data set, earlier starts included; null: no end."""
+    mode: str
+    """`live`: many requests at once; `batch`: OpenAI's Batch API, cheaper and within a day."""
+    batch: BatchConfig
 
     def __post_init__(self) -> None:
+        require_one_of("run.mode", self.mode, ("live", "batch"))
         require(self.workers > 0, f"run.workers={self.workers} must be positive")
         budget = self.budget_usd
         require(budget is None or budget > 0, f"run.budget_usd={budget} must be positive")

@@ -36,10 +36,17 @@ class Ledger:
     """Spending of one run. What may have been charged counts as charged."""
 
     def __init__(
-        self, price: Price | None, counter: TokenCounter, budget_usd: float | None = None
+        self,
+        price: Price | None,
+        counter: TokenCounter,
+        budget_usd: float | None = None,
+        *,
+        batch_frac: float = 1.0,
     ) -> None:
+        """`batch_frac` of the price is what the Batch API takes."""
         assert price is not None or budget_usd is None
         self._price, self._counter, self._budget_usd = price, counter, budget_usd
+        self._batch_frac = batch_frac
         self.spent_usd = 0.0
         self.lost_usd = 0.0
         """At most, for answers that never arrived whole."""
@@ -77,6 +84,10 @@ class Ledger:
     def charge(self, reserved_usd: float, request: Request, reply: Reply) -> None:
         """The request has its reply, which cost what its tokens say."""
         self._settle(reserved_usd)
+        self.add(request, reply)
+
+    def add(self, request: Request, reply: Reply) -> None:
+        """Count a reply that nothing was put aside for: it was there, or it came in a batch."""
         self.spent_usd += self.cost(request, reply)
         if self._budget_usd is not None and reply.prompt_tokens is not None:
             seen = reply.prompt_tokens / self._counter.prompt(request)
@@ -87,10 +98,15 @@ class Ledger:
         if self._price is None:
             return 0.0
         prompt, completion = reply.prompt_tokens, reply.completion_tokens
-        return self._price.of(
+        usd = self._price.of(
             self._counter.prompt(request) if prompt is None else prompt,
             self._counter.text(reply.text) if completion is None else completion,
         )
+        return usd * self._batch_frac if reply.is_batch else usd
+
+    def most_in_batch(self, request: Request) -> float:
+        """The most that `request` can cost by the Batch API."""
+        return self._most(request) * self._batch_frac
 
     def _most(self, request: Request) -> float:
         """Without a longest answer, which a budget asks for, only what the prompt costs."""

@@ -37,6 +37,12 @@ ANSWER_TOKENS = 256
 """Counted against a limit of tokens for an answer that may have any length."""
 
 
+def backoff_seconds(attempts: int) -> float:
+    """How long to wait after so many attempts that failed."""
+    doubled = min(FIRST_WAIT_SECONDS * 2 ** (attempts - 1), LONGEST_WAIT_SECONDS)
+    return doubled * random.uniform(0.5, 1.0)
+
+
 @dataclass(eq=False)
 class Work:
     """A request on its way to a reply."""
@@ -177,8 +183,7 @@ class Pool:
         self.retries[str(error)] += 1
         if error.is_rate_limit and self._limiter.open_at > time.monotonic():
             return self._put_off(work, self._limiter.open_at)
-        doubled = min(FIRST_WAIT_SECONDS * 2 ** (work.attempts - 1), LONGEST_WAIT_SECONDS)
-        wait_seconds = max(doubled * random.uniform(0.5, 1.0), asked_seconds)
+        wait_seconds = max(backoff_seconds(work.attempts), asked_seconds)
         self._put_off(work, time.monotonic() + wait_seconds)
 
     def _fail(self, work: Work, reason: str) -> None:

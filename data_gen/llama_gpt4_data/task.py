@@ -76,7 +76,7 @@ def run_task(
     """Make the data set of `items` in `run.output_dir`; the same call goes on where it stopped."""
     output_dir = Path(run.output_dir)
     lock = hold(output_dir, key="run.output_dir")
-    generated, journal = generate(items, run, endpoint, prices)
+    generated, journal = generate(items, run, endpoint, prices, task=task)
     counted = count(task, items, generated, journal, endpoint)
     write(output_dir, task, counted, generated, endpoint)
     os.close(lock)
@@ -187,7 +187,8 @@ def summary(counted: Counted, generated: Generated, output_dir: Path) -> str:
     """What became of the items, in a few lines."""
     records, failed = len(counted.records), len(counted.failed)
     total = records + failed + counted.n_open
-    lines = [f"{total} items: {records} records, {failed} failed, {counted.n_open} not asked yet"]
+    waiting = "not answered yet" if generated.n_batches else "not asked yet"
+    lines = [f"{total} items: {records} records, {failed} failed, {counted.n_open} {waiting}"]
     lines += counted.notes
     if counted.reasons:
         lines.append(f"failed: {_listed(counted.reasons)} (failed.jsonl can be asked again)")
@@ -214,6 +215,12 @@ def raise_trouble(generated: Generated, counted: Counted, run: RunConfig) -> Non
         )
     if generated.trouble is not None:
         raise InputError(generated.trouble)
+    if generated.is_interrupted and generated.n_batches:
+        raise Preempted(
+            f"{generated.n_batches} batches go on without this program; the same line takes in "
+            f"their answers, `llama-gpt4 data batch-cancel run.output_dir={run.output_dir}` ends "
+            "them"
+        )
     if generated.is_interrupted:
         raise Preempted(f"{counted.n_open} items are not asked yet; the same line goes on")
 
