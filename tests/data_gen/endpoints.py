@@ -1,10 +1,11 @@
 """Configurations for tests, as small as they can be."""
 
+from pathlib import Path
 from typing import Any
 
 from llama_gpt4_data.endpoint_config import EndpointConfig
 from llama_gpt4_data.findings import AnswerPolicies
-from llama_gpt4_data.generation_config import ModelPrice, PricesConfig
+from llama_gpt4_data.generation_config import BatchConfig, ModelPrice, PricesConfig, RunConfig
 from llama_gpt4_data.requests import Reply, Request
 
 
@@ -28,6 +29,28 @@ def endpoint_config(
         "terms": "",
     }
     return EndpointConfig(**(given | values))
+
+
+def batch_config(**values: Any) -> BatchConfig:
+    given: dict[str, Any] = {
+        "most_requests": 50_000,
+        "most_bytes": 200_000_000,
+        "poll_seconds": 0.01,
+        "longest_poll_seconds": 0.05,
+    }
+    return BatchConfig(**(given | values))
+
+
+def run_config(folder: Path = Path("x"), **values: Any) -> RunConfig:
+    given: dict[str, Any] = {
+        "output_dir": str(folder / "out"),
+        "journal_dir": str(folder / "journal"),
+        "workers": 1,
+        "budget_usd": None,
+        "mode": "live",
+        "batch": batch_config(),
+    }
+    return RunConfig(**(given | values))
 
 
 def prices_config(**models: ModelPrice) -> PricesConfig:

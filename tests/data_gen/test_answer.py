@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 from llama_gpt4_data.answer import Answer, AnswerConfig
-from llama_gpt4_data.generation_config import RunConfig
 from llama_gpt4_data.requests import Reply
 from llama_gpt4_data.sources import Source
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.prompt import render_prompt
 
-from .endpoints import endpoint_config, policies, prices_config, reply
+from .endpoints import endpoint_config, policies, prices_config, reply, run_config
 
 SOURCE = Source(
     id="7", instruction="Add.", input="1 1", output="", repeat=0, file="a.json", index=3, value={}
@@ -27,7 +26,7 @@ def config(**values: Any) -> AnswerConfig:
         "frame": "alpaca",
         "system": None,
         "policy": policies(),
-        "run": RunConfig(output_dir="x", journal_dir="y", workers=1, budget_usd=None),
+        "run": run_config(),
         "teacher": endpoint_config(),
         "prices": prices_config(),
     }

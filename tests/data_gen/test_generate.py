@@ -12,7 +12,7 @@ from llama_gpt4_data.journal import Journal
 from llama_gpt4_data.requests import Reply, Request
 from llama_gpt4_data.worker import replies_to
 
-from .endpoints import endpoint_config, prices_config, request
+from .endpoints import endpoint_config, prices_config, request, run_config
 from .teacher import Teacher
 from .teacher_answers import answer
 
@@ -33,14 +33,9 @@ class Asked:
         return None
 
 
-@pytest.fixture
-def run_config(tmp_path: Path) -> RunConfig:
-    return RunConfig(
-        output_dir=str(tmp_path / "out"),
-        journal_dir=str(tmp_path / "journal"),
-        workers=1,
-        budget_usd=None,
-    )
+@pytest.fixture(name="run_config")
+def run_config_here(tmp_path: Path) -> RunConfig:
+    return run_config(tmp_path)
 
 
 def asked(teacher: Teacher, n: int, **values: Any) -> list[Asked]:
