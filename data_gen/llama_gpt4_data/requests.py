@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,11 @@ Message = Mapping[str, str]
 
 LENGTH_KEYS = ("max_completion_tokens", "max_tokens")
 """What endpoints call the longest answer; the first that a request has counts."""
+
+
+HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+"""What is left of an emoji where a server cut its answer between two code units; it is no text, and
+no file or request can hold it."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def reply_in(answer: Any, *, key: str, model: str, request_id: str | None) -> Re
             return None
         return Reply(
             key=key,
-            text=text,
+            text=HALF_A_PAIR.sub("\ufffd", text),
             finish_reason=choice.get("finish_reason") or "stop",
             model=answer.get("model") or model,
             prompt_tokens=usage.get("prompt_tokens"),

@@ -1,7 +1,10 @@
 """A request's key is the same for the same request, and for no other."""
 
+import json
+from typing import Any
+
 import pytest
-from llama_gpt4_data.requests import Request
+from llama_gpt4_data.requests import Request, reply_in
 
 from .endpoints import request
 
@@ -31,3 +34,17 @@ def test_the_longest_answer_goes_by_either_name(body: dict[str, int], longest: i
 def test_the_prompts_hash_is_of_the_messages_alone() -> None:
     assert request(temperature=0.0).prompt_hash == request(temperature=1.0).prompt_hash
     assert request("a").prompt_hash != request("b").prompt_hash
+
+
+def test_half_an_emoji_at_the_end_of_a_cut_answer_is_marked() -> None:
+    message = json.loads('{"content": "Good \\ud83d"}')
+    answer = {"choices": [{"message": message, "finish_reason": "length"}]}
+    read = reply_in(answer, key="k", model="m", request_id=None)
+    assert read is not None and read.text == "Good \ufffd"
+
+
+@pytest.mark.parametrize(
+    "answer", [None, [], {"choices": []}, {"choices": [{"message": {"content": ["a"]}}]}]
+)
+def test_a_body_without_an_answer_is_no_reply(answer: Any) -> None:
+    assert reply_in(answer, key="k", model="m", request_id=None) is None
