@@ -57,7 +57,7 @@ class Stats:
 
     @property
     def seconds(self) -> float:
-        """From the first request to the end of the last."""
+        """From the first connection to the end of the last request."""
         return max(end for end, *_ in self.events) - self.began_at
 
     @property

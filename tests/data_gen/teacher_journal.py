@@ -18,7 +18,7 @@ class Journal:
     keys: Counter[str] = field(default_factory=Counter)
     """Hash of each API key that was sent, and how often; `none` for a request without one."""
     began_at: float = 0.0
-    """When the first request came."""
+    """When the client opened the first connection on which a question came."""
     events: list[tuple[float, str, str, int]] = field(default_factory=list)
     """Time, body, end, and how many requests were in flight at that moment."""
     prompt_tokens: int = 0
@@ -27,9 +27,9 @@ class Journal:
     max_concurrent: int = 0
     connections: int = 0
 
-    def received(self, now: float, body: bytes, api_key: bytes | None) -> tuple[str, int]:
+    def received(self, connected_at: float, body: bytes, api_key: bytes | None) -> tuple[str, int]:
         """The body's key, and which attempt this is."""
-        self.began_at = self.began_at or now
+        self.began_at = min(self.began_at or connected_at, connected_at)
         key = sha256(body).hexdigest()[:32]
         self.attempts[key] += 1
         self.keys[key_hash(api_key) if api_key else "none"] += 1

@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport, self.made_at = transport, time.time()
         self.teacher.connections.add(self)
         self.teacher.journal.connections += 1
 
@@ -169,7 +169,7 @@ class Connection(asyncio.Protocol):
             return self.send(400, REFUSALS["400"].body(), headers=self.quota_headers())
         bearer = _header(head, b"authorization")
         api_key = bearer.removeprefix(b"Bearer ") if bearer else _header(head, b"api-key")
-        key, attempt = teacher.journal.received(time.time(), raw, api_key)
+        key, attempt = teacher.journal.received(self.made_at, raw, api_key)
         if path.startswith(b"/openai/deployments/"):
             body["model"] = path.split(b"/")[3].decode()
         kind, wait_seconds = None, 0.0
