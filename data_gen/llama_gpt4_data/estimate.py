@@ -31,8 +31,8 @@ PROGRAM = "data_gen/estimate"
 GOOD_FRAC = 0.1
 """An estimate of the output that is this exact needs no larger pilot."""
 PILOT = 350
-"""Items of a first pilot: answers differ in length by nine tenths of their mean, and so fewer do not
-make it that exact."""
+"""Items of a first pilot: answers differ in length by nine tenths of their mean, so that fewer do
+not make it that exact."""
 
 
 @dataclass(kw_only=True)
