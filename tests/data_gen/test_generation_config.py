@@ -8,7 +8,6 @@ from llama_gpt4_data.answer import PROGRAM, AnswerConfig
 from llama_gpt4_data.generation_config import (
     ModelPrice,
     PricesConfig,
-    RunConfig,
     counter_for,
     model_price,
     price_of,
@@ -19,7 +18,7 @@ from llama_gpt4_data.ledger import Price
 from llama_gpt4.compose import compose
 from llama_gpt4.errors import InputError
 
-from .endpoints import endpoint_config, prices_config
+from .endpoints import endpoint_config, prices_config, run_config
 
 
 def composed(*overrides: str) -> AnswerConfig:
@@ -122,5 +121,5 @@ def test_values_that_make_no_sense_are_one_line(override: str, words: str) -> No
 
 
 def test_no_budget_is_no_limit() -> None:
-    run = RunConfig(output_dir="x", journal_dir="y", workers=1, budget_usd=None)
+    run = run_config()
     assert price_within_budget(prices_config(), endpoint_config(), run.budget_usd) is None

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from llama_gpt4_data import cli
-from llama_gpt4_data.generation_config import RunConfig
 from llama_gpt4_data.joined import read_answered
 from llama_gpt4_data.rate import RateConfig, RatingItem, RatingPolicies, rating_items
 from llama_gpt4_data.requests import Reply
@@ -16,7 +15,7 @@ from llama_gpt4_data.sources import Source
 from llama_gpt4.errors import InputError
 from llama_gpt4.prompt import render_prompt
 
-from .endpoints import endpoint_config, prices_config, reply
+from .endpoints import endpoint_config, prices_config, reply, run_config
 from .teacher import Teacher
 from .teacher_answers import hidden_score
 
@@ -33,7 +32,7 @@ def config(**values: Any) -> RateConfig:
         "language": "en",
         "repeats": 1,
         "policy": RatingPolicies(unreadable="retry", out_of_range="keep"),
-        "run": RunConfig(output_dir="x", journal_dir="y", workers=1, budget_usd=None),
+        "run": run_config(),
         "judge": endpoint_config(parameters={"temperature": 0.2}),
         "prices": prices_config(),
     }

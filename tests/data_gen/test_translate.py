@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from llama_gpt4_data import cli
-from llama_gpt4_data.generation_config import RunConfig
 from llama_gpt4_data.requests import Reply
 from llama_gpt4_data.sources import Source
 from llama_gpt4_data.translate import TranslateConfig, TranslationItem, TranslationPolicies
@@ -15,7 +14,7 @@ from llama_gpt4_data.translations import TranslationLimits
 from llama_gpt4.errors import InputError
 from llama_gpt4.language import language_of
 
-from .endpoints import endpoint_config, prices_config, reply
+from .endpoints import endpoint_config, prices_config, reply, run_config
 from .teacher import Teacher
 
 SOURCE = Source(
@@ -32,7 +31,7 @@ def config(**values: Any) -> TranslateConfig:
         "target_language": "zh",
         "limits": TranslationLimits(min_length_ratio=0.3, max_length_ratio=2.0),
         "policy": policies(),
-        "run": RunConfig(output_dir="x", journal_dir="y", workers=1, budget_usd=None),
+        "run": run_config(),
         "translator": endpoint_config(),
         "prices": prices_config(),
     }
