@@ -12,6 +12,7 @@ TASKS = {
     "rate": ("llama_gpt4_data.rate", "have a judge rate the answers of several models"),
     "compare": ("llama_gpt4_data.compare", "make pairs of better and worse answers of ratings"),
     "estimate": ("llama_gpt4_data.estimate", "say what a task would cost; nothing is sent"),
+    "push": ("llama_gpt4_data.push", "upload a data set and its card to the Hugging Face hub"),
     "check": ("llama_gpt4_data.check", "look for faults in files of records, and clean them"),
     "batch-cancel": ("llama_gpt4_data.batch_cancel", "end the batches of a run"),
 }
