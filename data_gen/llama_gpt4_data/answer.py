@@ -10,6 +10,7 @@ from llama_gpt4.compose import compose
 from llama_gpt4.config import require, require_one_of
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import run_program
+from llama_gpt4_data.card import About
 from llama_gpt4_data.endpoint_config import EndpointConfig, chat_request
 from llama_gpt4_data.estimable import Estimable
 from llama_gpt4_data.findings import (
@@ -146,4 +147,10 @@ ESTIMABLE = Estimable(
 def run(arguments: Sequence[str]) -> None:
     """Have the instructions answered, and write the data set."""
     config = compose(AnswerConfig, PROGRAM, arguments)
-    run_task("answer", items(config), config.run, config.teacher, config.prices)
+    about = About(
+        task="answer",
+        language=config.language,
+        category="text-generation",
+        frame=framed(config.frame, "{instruction}", "{input}"),
+    )
+    run_task(about, items(config), config.run, config.teacher, config.prices)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from llama_gpt4.config import require, require_one_of
 from llama_gpt4.errors import InputError
@@ -67,6 +68,11 @@ class EndpointConfig:
         require(
             url is None or url.startswith(("http://", "https://")),
             f"base_url={url} is no address: it begins with http:// or https://",
+        )
+        require(
+            url is None or not (urlsplit(url).username or urlsplit(url).query),
+            "base_url holds a name, a password or a query, which would stand in every record: keep "
+            "the key in the environment variable that api_key_variable names",
         )
         if self.kind == "azure":
             require(

@@ -24,7 +24,7 @@ from llama_gpt4_data.generation_config import (
     unpriced,
 )
 from llama_gpt4_data.journal import Journal
-from llama_gpt4_data.ledger import Price
+from llama_gpt4_data.ledger import Ledger, Price
 from llama_gpt4_data.requests import LENGTH_KEYS
 
 PROGRAM = "data_gen/estimate"
@@ -49,18 +49,14 @@ class Estimate:
 
     seen: Survey
     coming: Forecast
+    paid_usd: float
     price: Price | None
-    batch_frac: float
+    """None: it is not known."""
 
     @property
-    def paid_usd(self) -> float:
-        return self.price.of(self.seen.paid_input, self.seen.paid_output) if self.price else 0.0
-
-    @property
-    def usd(self) -> tuple[float, float] | None:
-        """Low and high; None: the price is not known."""
-        if self.price is None:
-            return None
+    def usd(self) -> tuple[float, float]:
+        """What is to come costs, low and high."""
+        assert self.price is not None
         tokens, output = self.coming.input_tokens, self.coming.output
         return self.price.of(tokens, output.low), self.price.of(tokens, output.high)
 
@@ -104,15 +100,17 @@ def estimate(estimable: Estimable, config: Any) -> Estimate:
     """What a run with `config` would take; reads the journal and sends nothing."""
     items, endpoint = estimable.items(config), estimable.endpoint(config)
     journal = Journal(journal_folder(config.run, endpoint))
-    seen = survey(items, journal, counter_for(config.prices, endpoint))
+    price, counter = price_of(config.prices, endpoint), counter_for(config.prices, endpoint)
+    ledger = Ledger(price, counter, batch_frac=config.prices.batch_frac)
+    seen = survey(items, journal, counter, ledger)
     prior = compose(EstimateConfig, PROGRAM, []).replies[estimable.replies(config)]
     lengths = [endpoint.parameters[key] for key in LENGTH_KEYS if key in endpoint.parameters]
     n_unseen = (estimable.rounds(config) - 1) * len(items)
     return Estimate(
         seen=seen,
         coming=forecast(seen, prior, next(iter(lengths), None), n_unseen),
-        price=price_of(config.prices, endpoint),
-        batch_frac=config.prices.batch_frac,
+        paid_usd=ledger.spent_usd,
+        price=price,
     )
 
 
@@ -128,22 +126,20 @@ def described(
         f"  input     {coming.input_tokens:,.0f} tokens, counted by {encoding}",
         f"  output    {output} tokens, {_basis(coming)}",
     ]
-    if found.usd is None or found.price is None:
+    if found.price is None:
         return "\n".join([*lines, f"  cost      {unpriced(endpoint)}"])
+    source = f"{prices.source}, {prices.as_of}" if endpoint.price is None else "the endpoint's own"
     low, high = found.usd
-    price = found.price
-    source = f"as {prices.source} had it on {prices.as_of}"
-    if endpoint.price is not None:
-        source = "as `price` of the endpoint says"
-    batch = found.batch_frac
+    low_batch, high_batch = low * prices.batch_frac, high * prices.batch_frac
     lines += [
         f"  cost      ${low:,.2f} to ${high:,.2f}",
-        f"  as batch  ${low * batch:,.2f} to ${high * batch:,.2f}, by the Batch API",
-        f"  price     ${price.input_usd:g} and ${price.output_usd:g} for a million tokens of input "
-        f"and output, {source}",
+        f"  in batch  ${low_batch:,.2f} to ${high_batch:,.2f}, by run.mode=batch",
+        f"  price     ${found.price.input_usd:g} for a million tokens of input, "
+        f"${found.price.output_usd:g} of output ({source})",
     ]
     if run.budget_usd is not None:
         left = run.budget_usd - found.paid_usd
+        low, high = (low_batch, high_batch) if run.mode == "batch" else (low, high)
         will = "is enough" if high <= left else "may be enough" if low <= left else "is not enough"
         lines.append(f"  budget    run.budget_usd={run.budget_usd:g} {will}")
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from statistics import fmean, stdev
 
 from llama_gpt4.config import require
 from llama_gpt4_data.journal import Journal
+from llama_gpt4_data.ledger import Ledger
 from llama_gpt4_data.tokens import TokenCounter
 from llama_gpt4_data.worker import Item, replies_to
 
@@ -68,8 +69,10 @@ class Forecast:
     """Output tokens of the finished items that the forecast is made from; empty: from a prior."""
 
 
-def survey(items: Sequence[Item], journal: Journal, counter: TokenCounter) -> Survey:
-    """Look at all requests of `items` that are known so far."""
+def survey(
+    items: Sequence[Item], journal: Journal, counter: TokenCounter, ledger: Ledger
+) -> Survey:
+    """Look at all requests of `items` that are known so far; `ledger` adds up what they cost."""
     seen = Survey()
     for item in items:
         replies, request = replies_to(item, journal)
@@ -81,6 +84,7 @@ def survey(items: Sequence[Item], journal: Journal, counter: TokenCounter) -> Su
             charged = counted if reply.prompt_tokens is None else reply.prompt_tokens
             tokens = reply.completion_tokens
             output += counter.text(reply.text) if tokens is None else tokens
+            ledger.add(asked, reply)
             seen.n_paid += 1
             seen.counted_input += counted
             seen.paid_input += charged

@@ -79,6 +79,11 @@ class RunConfig:
     mode: str
     """`live`: many requests at once; `batch`: OpenAI's Batch API, cheaper and within a day."""
     batch: BatchConfig
+    source_licence: str | None
+    """Of the records that the data set is made from, as Hugging Face spells it, for its card; null:
+    not known."""
+    arrow: bool
+    """Also write the folder `arrow`, for `datasets.load_from_disk`."""
 
     def __post_init__(self) -> None:
         require_one_of("run.mode", self.mode, ("live", "batch"))

@@ -12,6 +12,7 @@ from llama_gpt4.compose import compose
 from llama_gpt4.config import require, require_one_of
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import hold, run_program
+from llama_gpt4_data.card import About
 from llama_gpt4_data.endpoint_config import EndpointConfig, chat_request
 from llama_gpt4_data.estimable import Estimable
 from llama_gpt4_data.findings import asked_again, reply_findings
@@ -189,7 +190,13 @@ def run(arguments: Sequence[str]) -> None:
     prompts = [rated_prompt(answered, ended, config) for answered in joined]
     counted = count_rated(prompts, list(ended.values()), config.judge)
     counted.details["left_out"] = n_left_out
-    write(output_dir, "rate", counted, generated, config.judge)
+    about = About(
+        task="rate",
+        language=config.language,
+        category="text-classification",
+        frame=rating_prompt("{prompt}", "{answer}", config.language),
+    )
+    write(about, config.run, counted, generated, config.judge)
     write_jsonl(output_dir / "judgements.jsonl", judgements(prompts))
     os.close(lock)
     print(summary(counted, generated, output_dir), flush=True)

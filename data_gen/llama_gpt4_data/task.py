@@ -2,19 +2,21 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from llama_gpt4.errors import InputError, Preempted
 from llama_gpt4.program import hold
+from llama_gpt4_data.arrow import write_arrow
+from llama_gpt4_data.card import About, card
 from llama_gpt4_data.endpoint_config import EndpointConfig
 from llama_gpt4_data.generate import Generated, generate
 from llama_gpt4_data.generation_config import PricesConfig, RunConfig
 from llama_gpt4_data.journal import Journal
 from llama_gpt4_data.ledger import OUT_OF_BUDGET
-from llama_gpt4_data.outputs import write_array, write_json, write_jsonl
+from llama_gpt4_data.outputs import write_array, write_json, write_jsonl, written_aside
 from llama_gpt4_data.requests import Reply
 from llama_gpt4_data.sources import Source
 from llama_gpt4_data.worker import Item, replies_to
@@ -67,7 +69,7 @@ class Ended:
 
 
 def run_task(
-    task: str,
+    about: About,
     items: Sequence[TaskItem],
     run: RunConfig,
     endpoint: EndpointConfig,
@@ -76,9 +78,9 @@ def run_task(
     """Make the data set of `items` in `run.output_dir`; the same call goes on where it stopped."""
     output_dir = Path(run.output_dir)
     lock = hold(output_dir, key="run.output_dir")
-    generated, journal = generate(items, run, endpoint, prices, task=task)
-    counted = count(task, items, generated, journal, endpoint)
-    write(output_dir, task, counted, generated, endpoint)
+    generated, journal = generate(items, run, endpoint, prices, task=about.task)
+    counted = count(about.task, items, generated, journal, endpoint)
+    write(about, run, counted, generated, endpoint)
     os.close(lock)
     print(summary(counted, generated, output_dir), flush=True)
     raise_trouble(generated, counted, run)
@@ -143,16 +145,18 @@ def provenance(
         "findings": made.findings,
         "time": last.time,
         "requests": [reply.key for reply in replies],
-        "prompt_tokens": sum(reply.prompt_tokens or 0 for reply in replies),
-        "completion_tokens": sum(reply.completion_tokens or 0 for reply in replies),
+        "prompt_tokens": _sum(reply.prompt_tokens for reply in replies),
+        "completion_tokens": _sum(reply.completion_tokens for reply in replies),
         "licence": endpoint.licence,
     }
 
 
 def write(
-    output_dir: Path, task: str, counted: Counted, generated: Generated, endpoint: EndpointConfig
+    about: About, run: RunConfig, counted: Counted, generated: Generated, endpoint: EndpointConfig
 ) -> None:
-    """`data.json` as Alpaca writes it, `data.jsonl` with all that is known, what failed, counts."""
+    """`data.json` as Alpaca writes it, `data.jsonl` with all that is known, what failed, counts,
+    and the card that says under what licence and terms all this is."""
+    output_dir, counts = Path(run.output_dir), report(about.task, counted, generated, endpoint)
     plain = (
         {key: value for key, value in record.items() if key not in ("id", "provenance")}
         for record in counted.records
@@ -160,7 +164,11 @@ def write(
     write_array(output_dir / "data.json", plain)
     write_jsonl(output_dir / "data.jsonl", counted.records)
     write_jsonl(output_dir / "failed.jsonl", counted.failed)
-    write_json(output_dir / "report.json", report(task, counted, generated, endpoint))
+    write_json(output_dir / "report.json", counts)
+    with written_aside(output_dir / "README.md") as file:
+        file.write(card(about, endpoint, run.source_licence, counted.records, counts))
+    if run.arrow:
+        write_arrow(output_dir / "arrow", counted.records)
 
 
 def report(
@@ -203,7 +211,7 @@ def summary(counted: Counted, generated: Generated, output_dir: Path) -> str:
         lines.append(
             f"spent ${generated.spent_usd:.2f}{lost if generated.lost_usd >= 0.005 else ''}"
         )
-    return "\n".join([*lines, f"{output_dir}/data.json, data.jsonl, failed.jsonl, report.json"])
+    return "\n".join([*lines, f"{output_dir}/data.json, data.jsonl, failed.jsonl, README.md"])
 
 
 def raise_trouble(generated: Generated, counted: Counted, run: RunConfig) -> None:
@@ -223,6 +231,12 @@ def raise_trouble(generated: Generated, counted: Counted, run: RunConfig) -> Non
         )
     if generated.is_interrupted:
         raise Preempted(f"{counted.n_open} items are not asked yet; the same line goes on")
+
+
+def _sum(tokens: Iterable[int | None]) -> int | None:
+    """None where the endpoint did not count all of them."""
+    known = list(tokens)
+    return None if None in known else sum(n for n in known if n is not None)
 
 
 def _listed(counts: Counter[str]) -> str:

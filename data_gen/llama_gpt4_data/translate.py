@@ -10,7 +10,9 @@ from llama_gpt4.compose import compose
 from llama_gpt4.config import require, require_one_of
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import run_program
+from llama_gpt4_data.card import About
 from llama_gpt4_data.endpoint_config import EndpointConfig, chat_request
+from llama_gpt4_data.estimable import Estimable
 from llama_gpt4_data.findings import asked_again, asked_longer, reply_findings
 from llama_gpt4_data.generation_config import PricesConfig, RunConfig
 from llama_gpt4_data.requests import Reply, Request
@@ -164,7 +166,22 @@ def items(config: TranslateConfig) -> list[TranslationItem]:
     return [TranslationItem(source, config) for source in read_sources(config.files, config.limit)]
 
 
+ESTIMABLE = Estimable(
+    program=PROGRAM,
+    schema=TranslateConfig,
+    items=items,
+    endpoint=lambda config: config.translator,
+    replies=lambda config: f"translation_{config.target_language}",
+)
+
+
 def run(arguments: Sequence[str]) -> None:
     """Have the tasks translated, and write them as records that wait for an answer."""
     config = compose(TranslateConfig, PROGRAM, arguments)
-    run_task("translate", items(config), config.run, config.translator, config.prices)
+    frame = translation_prompt(
+        Text("{instruction}", "{input}"), config.source_language, config.target_language
+    )
+    about = About(
+        task="translate", language=config.target_language, category="translation", frame=frame
+    )
+    run_task(about, items(config), config.run, config.translator, config.prices)

@@ -49,6 +49,8 @@ def run_config(folder: Path = Path("x"), **values: Any) -> RunConfig:
         "budget_usd": None,
         "mode": "live",
         "batch": batch_config(),
+        "source_licence": None,
+        "arrow": False,
     }
     return RunConfig(**(given | values))
 

@@ -22,6 +22,8 @@ from .endpoints import endpoint_config
         ({"parameters": {"max_tokens": "many"}}, r"parameters\.max_tokens=many must be a positive"),
         ({"licence": " "}, "licence is empty"),
         ({"base_url": "127.0.0.1:80"}, "base_url=127.0.0.1:80 is no address"),
+        ({"base_url": "https://me:sk-1@a.example/v1"}, "base_url holds a name, a password"),
+        ({"base_url": "https://a.example/v1?key=sk-1"}, "base_url holds a name, a password"),
         ({"kind": "azure", "base_url": None}, "kind=azure needs base_url"),
     ],
 )

@@ -8,7 +8,7 @@ from llama_gpt4_data.cli import TASKS
 from llama_gpt4_data.estimable import Estimable
 
 
-@pytest.mark.parametrize("task", ["answer", "rate"])
+@pytest.mark.parametrize("task", ["answer", "rate", "translate"])
 def test_a_task_says_what_it_asks_and_whom(task: str) -> None:
     module = importlib.import_module(TASKS[task][0])
     estimable = module.ESTIMABLE

@@ -58,12 +58,13 @@ def test_it_needs_no_key_and_leaves_nothing_behind(
     out = shown(capsys, [*line, "teacher.base_url=http://127.0.0.1:9/v1", "run.budget_usd=0.01"])
     assert [path.name for path in tmp_path.iterdir()] == ["questions.json"]
     found = estimated(line)
-    assert found.usd is not None
     low, high = found.usd
     assert "150 to send" in out and f"{found.coming.input_tokens:,.0f} tokens" in out
     assert f"${low:,.2f} to ${high:,.2f}\n" in out
-    assert f"${low / 2:,.2f} to ${high / 2:,.2f}, by the Batch API" in out
-    assert "$30 and $60 for a million tokens" in out and "2025-08-15" in out
+    assert f"${low / 2:,.2f} to ${high / 2:,.2f}, by run.mode=batch" in out
+    assert (
+        "$30 for a million tokens of input, $60 of output (https://" in out and "2025-08-15)" in out
+    )
     assert "run.budget_usd=0.01 is not enough" in out
 
 
@@ -75,13 +76,27 @@ def test_output_is_low_to_high_and_never_longer_than_the_longest_answer(line: li
     assert estimated([*line, "language=zh"]).coming.output.low > output.low
 
 
+def test_a_budget_is_held_against_what_the_run_really_costs(
+    line: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    low, high = estimated(line).usd
+    for budget, mode, will in (
+        (high, "live", "is enough"),
+        (high - 0.01, "live", "may be enough"),
+        (low - 0.01, "live", "is not enough"),
+        (high / 2 + 0.01, "batch", "is enough"),
+    ):
+        said = shown(capsys, [*line, f"run.budget_usd={budget}", f"run.mode={mode}"])
+        assert f"run.budget_usd={budget:g} {will}\n" in said
+
+
 def test_a_model_without_a_price_is_said_to_have_none(
     line: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = shown(capsys, [*line, "teacher.model=nobody-knows"])
     assert "the price of nobody-knows is not known" in out and "150 to send" in out
     out = shown(capsys, [*line, "endpoint@teacher=local", "teacher.model=x", "teacher.licence=mit"])
-    assert "$0.00 to $0.00" in out and "as `price` of the endpoint says" in out
+    assert "$0.00 to $0.00" in out and "(the endpoint's own)" in out
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from llama_gpt4_data.forecast import (
     survey,
 )
 from llama_gpt4_data.journal import Journal
+from llama_gpt4_data.ledger import Ledger, Price
 from llama_gpt4_data.requests import Reply, Request
 from llama_gpt4_data.tokens import TokenCounter
 
@@ -46,6 +47,10 @@ def journal_of(folder: Path, replies: Sequence[Reply]) -> Journal:
     return Journal(folder)
 
 
+def ledger() -> Ledger:
+    return Ledger(Price(input_usd=30, output_usd=60), COUNTER, batch_frac=0.5)
+
+
 def answered(item: Asked, n: int, tokens: int) -> list[Reply]:
     """The first `n` replies to `item`; the endpoint finds a tenth more tokens in its prompts."""
     replies: list[Reply] = []
@@ -60,7 +65,7 @@ def answered(item: Asked, n: int, tokens: int) -> list[Reply]:
 def test_what_is_paid_is_told_from_what_is_open(tmp_path: Path) -> None:
     done, half, new = Asked("a", 2), Asked("b", 2), Asked("c")
     known = answered(done, 2, tokens=30) + answered(half, 1, tokens=5)
-    seen = survey([done, half, new], journal_of(tmp_path, known), COUNTER)
+    seen = survey([done, half, new], journal_of(tmp_path, known), COUNTER, ledger())
     assert seen.n_paid == 3 and seen.paid_output == 65 and seen.outputs == [60]
     assert seen.open_inputs == [
         COUNTER.prompt(request("b And then?")),
@@ -73,8 +78,18 @@ def test_what_is_paid_is_told_from_what_is_open(tmp_path: Path) -> None:
 
 def test_tokens_that_the_endpoint_does_not_count_are_counted_here(tmp_path: Path) -> None:
     known = reply(request("a"), "Because.", prompt_tokens=None, completion_tokens=None)
-    seen = survey([Asked("a")], journal_of(tmp_path, [known]), COUNTER)
+    seen = survey([Asked("a")], journal_of(tmp_path, [known]), COUNTER, ledger())
     assert (seen.paid_input, seen.paid_output) == (COUNTER.prompt(request("a")), 2)
+
+
+def test_what_came_in_a_batch_cost_half(tmp_path: Path) -> None:
+    known = [
+        reply(request(question), prompt_tokens=100, completion_tokens=100, is_batch=question == "a")
+        for question in "ab"
+    ]
+    book = ledger()
+    survey([Asked("a"), Asked("b")], journal_of(tmp_path, known), COUNTER, book)
+    assert book.spent_usd == pytest.approx(1.5 * 100 * (30 + 60) / 1e6)
 
 
 def test_without_a_pilot_it_is_the_prior_but_never_more_than_the_longest_answer() -> None:

@@ -10,7 +10,7 @@ from llama_gpt4_data import cli
 from llama_gpt4_data.answer import Answer
 from llama_gpt4_data.generate import Generated
 from llama_gpt4_data.journal import Journal
-from llama_gpt4_data.task import Counted, count, raise_trouble, summary
+from llama_gpt4_data.task import Counted, count, provenance, raise_trouble, summary
 
 from llama_gpt4.errors import InputError, Preempted
 from llama_gpt4.records import read_records
@@ -153,3 +153,13 @@ def test_what_ends_a_run_early_is_one_line(
 
 def test_a_run_that_went_through_ends_quietly() -> None:
     raise_trouble(Generated(), Counted(), config().run)
+
+
+def test_tokens_that_nobody_counted_are_not_none_at_all() -> None:
+    item = Answer(SOURCE, config())
+    asked = item.request([])
+    assert asked is not None
+    for counted, told in ((7, 7), (None, None)):
+        replies = [reply(asked, completion_tokens=counted)]
+        origin = provenance("answer", item, replies, item.made(replies), endpoint_config())
+        assert origin["completion_tokens"] == told
