@@ -118,13 +118,19 @@ def require_batches(endpoint: EndpointConfig) -> None:
         )
 
 
+def has_batches(output_dir: Path) -> bool:
+    """Whether any is under way."""
+    path = output_dir / "batches.json"
+    return path.exists() and any(entry.ended is None for entry in _read(path)[1])
+
+
 def require_no_batches(output_dir: Path) -> None:
     """Refuse to ask, request by request, for what batches may be about to answer."""
-    path = output_dir / "batches.json"
-    if path.exists() and any(entry.ended is None for entry in _read(path)[1]):
+    if has_batches(output_dir):
         raise InputError(
-            f"run.mode=live, but {path} has batches under way: go on with run.mode=batch, or end "
-            f"them by `llama-gpt4 data batch-cancel run.output_dir={output_dir}`"
+            f"run.mode=live, but {output_dir}/batches.json has batches under way: go on with "
+            "run.mode=batch, or end them by "
+            f"`llama-gpt4 data batch-cancel run.output_dir={output_dir}`"
         )
 
 

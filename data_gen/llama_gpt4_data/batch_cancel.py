@@ -55,14 +55,15 @@ def run(arguments: Sequence[str]) -> None:
         all_ended = asyncio.run(_cancel(book))
     except (TransientError, RejectedError, UnusableError) as error:
         raise InputError(
-            f"{book.origin.endpoint.address} does not cancel: {error}; {len(book.under_way)} "
-            "batches are under way still, and the same line goes on"
+            f"{book.origin.endpoint.address} does not cancel: {error}. Batches under way: "
+            f"{len(book.under_way)}; the same line goes on, and if the endpoint has forgotten "
+            f"them, move {output_dir}/batches.json away"
         ) from error
     os.close(lock)
     n_replies = sum(len(ended.replies) for ended in all_ended)
     n_open = sum(len(ended.failures) for ended in all_ended)
     print(
-        f"{n_batches} batches cancelled: {n_replies} answers kept, {n_open} requests without one",
+        f"batches ended: {n_batches}; answers kept: {n_replies}; requests without one: {n_open}",
         flush=True,
     )
 
@@ -79,7 +80,7 @@ async def _cancel(book: BatchBook) -> list["Ended"]:
             watch = BatchWatch(client, book, journal)
             await watch.cancel()
             while book.under_way:
-                print(f"{len(book.under_way)} batches under way", file=sys.stderr, flush=True)
+                print(f"batches under way: {len(book.under_way)}", file=sys.stderr, flush=True)
                 all_ended.append(await watch.next_ended(lambda: None))
     finally:
         journal.close()

@@ -11,7 +11,7 @@ import asyncio
 import signal
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,11 @@ class BatchOutcome(Outcome):
 def ask_in_batches(job: BatchJob) -> BatchOutcome:
     """See `job` through, however many batches it takes; a signal ends the watching, not them."""
     output_dir = Path(job.run.output_dir)
-    origin = Origin(endpoint=job.endpoint, journal_dir=str(job.journal_dir), batch=job.run.batch)
+    origin = Origin(
+        endpoint=replace(job.endpoint, price=None),  # the next start may know a better one
+        journal_dir=str(job.journal_dir),
+        batch=job.run.batch,
+    )
     outcome = BatchOutcome()
     book = BatchBook(output_dir, origin)
     before = {number: signal.getsignal(number) for number in SIGNALS}
@@ -243,7 +247,7 @@ class BatchRun:
         n_failed = sum(failed for _, failed, _ in seen)
         bar.total = sum(total for _, _, total in seen)
         bar.n = sum(completed for completed, _, _ in seen) + n_failed
-        shown = [f"{len(self._watch.under_way)} batches", f"{n_failed} failed"]
+        shown = [f"{len(self._watch.under_way)} batches under way", f"{n_failed} failed"]
         if self._job.ledger.has_price:
             shown.append(f"${self._job.ledger.spent_usd:.2f}")
         bar.set_postfix_str(", ".join(shown), refresh=True)

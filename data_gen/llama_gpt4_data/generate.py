@@ -17,7 +17,7 @@ from types import FrameType
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.program import SIGNALS
-from llama_gpt4_data.batch_book import require_batches, require_no_batches
+from llama_gpt4_data.batch_book import has_batches, require_batches, require_no_batches
 from llama_gpt4_data.endpoint_config import EndpointConfig, api_key
 from llama_gpt4_data.generation_config import (
     PricesConfig,
@@ -143,7 +143,7 @@ def _ask_in_batches(
     folder = journal_folder(run, endpoint)
     journal = Journal(folder)
     todo = _open_places(items, journal, ledger)
-    if todo:
+    if todo or has_batches(Path(run.output_dir)):
         import llama_gpt4_data.batch_run as batches  # slow, as the client is
 
         job = batches.BatchJob(

@@ -225,9 +225,9 @@ def raise_trouble(generated: Generated, counted: Counted, run: RunConfig) -> Non
         raise InputError(generated.trouble)
     if generated.is_interrupted and generated.n_batches:
         raise Preempted(
-            f"{generated.n_batches} batches go on without this program; the same line takes in "
-            f"their answers, `llama-gpt4 data batch-cancel run.output_dir={run.output_dir}` ends "
-            "them"
+            f"batches under way: {generated.n_batches}. They go on without this program; the same "
+            "line takes in their answers, and `llama-gpt4 data batch-cancel "
+            f"run.output_dir={run.output_dir}` ends them"
         )
     if generated.is_interrupted:
         raise Preempted(f"{counted.n_open} items are not asked yet; the same line goes on")

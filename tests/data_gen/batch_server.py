@@ -167,6 +167,7 @@ class BatchService:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else every answer waits 40 ms between its head and its body
     service: BatchService
     lock: threading.Lock
 

@@ -112,6 +112,9 @@ def test_tokens_are_counted_as_the_model_does(shipped: PricesConfig) -> None:
         ("prices.batch_frac=0", r"prices\.batch_frac=0\.0 is not in \(0, 1\]"),
         ("run.workers=0", r"run\.workers=0 must be positive"),
         ("run.budget_usd=0", r"run\.budget_usd=0\.0 must be positive"),
+        ("run.mode=later", r"run\.mode=later is not one of live, batch"),
+        ("run.batch.most_requests=0", r"run\.batch\.most_requests=0 must be positive"),
+        ("run.batch.poll_seconds=900", "longest_poll_seconds=300 is shorter than"),
     ],
 )
 def test_values_that_make_no_sense_are_one_line(override: str, words: str) -> None:
@@ -121,5 +124,4 @@ def test_values_that_make_no_sense_are_one_line(override: str, words: str) -> No
 
 
 def test_no_budget_is_no_limit() -> None:
-    run = run_config()
-    assert price_within_budget(prices_config(), endpoint_config(), run.budget_usd) is None
+    assert price_within_budget(prices_config(), endpoint_config(), run_config().budget_usd) is None
