@@ -67,7 +67,7 @@ def test_every_module_has_its_tests(room: str) -> None:
     folder = ROOMS[room].parent.name if room != "llama_gpt4" else room
     tested_elsewhere = {
         "__init__", "errors", "engine", "loop", "ranks", "train", "checkpoint", "zero_state",
-        "reference", "fused", "examples",
+        "reference", "fused", "examples", "failures",
     }  # fmt: skip  # they need processes: tests/distributed and tests/e2e
     for path in ROOMS[room].glob("*.py"):
         if path.stem not in tested_elsewhere:
