@@ -101,6 +101,16 @@ def test_no_card_no_push(folder: Path, card: str | None, words: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_folder_without_its_card_is_never_sent(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    (folder / "README.md").unlink()
+    assert cli.main(["push", f"output_dir={folder}", "repo=me/data"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "has no card, README.md: the line that made the data set writes it anew" in line
+
+
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no data\.json"):
         require_card(tmp_path)
