@@ -14,7 +14,15 @@ from llama_gpt4.help import wants_help
 from llama_gpt4.program import run_program, show
 from llama_gpt4_data.endpoint_config import EndpointConfig
 from llama_gpt4_data.estimable import Estimable
-from llama_gpt4_data.forecast import Forecast, Survey, TokenRange, forecast, pilot_within, survey
+from llama_gpt4_data.forecast import (
+    SMALLEST_PILOT,
+    Forecast,
+    Survey,
+    TokenRange,
+    forecast,
+    pilot_within,
+    survey,
+)
 from llama_gpt4_data.generate import journal_folder
 from llama_gpt4_data.generation_config import (
     PricesConfig,
@@ -156,7 +164,9 @@ def _basis(coming: Forecast) -> str:
     """Where the range of the output comes from, and how it gets narrower."""
     pilot, output = coming.pilot, coming.output
     if not pilot:
-        return f"a rough guess: a run with limit={PILOT} first, and this comes from its replies"
+        limit = min(PILOT, round(coming.requests / 3))
+        hint = f": a run with limit={limit} first, and this comes from its replies"
+        return "a rough guess" + (hint if limit >= SMALLEST_PILOT else "")
     frac = (output.high - output.low) / 2 / output.middle if output.middle else 0.0
     basis = f"±{frac:.0%}: {len(pilot):,} items in the journal have {fmean(pilot):,.0f} on average"
     wanted = pilot_within(pilot, GOOD_FRAC)

@@ -68,10 +68,14 @@ def test_it_needs_no_key_and_leaves_nothing_behind(
     assert "run.budget_usd=0.01 is not enough" in out
 
 
-def test_output_is_low_to_high_and_never_longer_than_the_longest_answer(line: list[str]) -> None:
+def test_output_is_low_to_high_and_never_longer_than_the_longest_answer(
+    line: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     output = estimated([*line, "teacher.parameters.max_tokens=40"]).coming.output
     assert output.low == output.high == 150 * 40
     output = estimated(line).coming.output
+    assert "limit=50 first" in shown(capsys, line)
+    assert "limit=" not in shown(capsys, [*line, "limit=50"]), "too few for a pilot"
     assert output.low < 150 * 143 < output.high
     assert estimated([*line, "language=zh"]).coming.output.low > output.low
 
