@@ -210,7 +210,7 @@ def main() -> int:
     places = [options.texts * n // options.candidates - 1 for n in range(1, options.candidates + 1)]
     timed = time_peer(english, kept, places, os.cpu_count() or 1)
     total = extrapolated(timed, kept)
-    rows.append(Row("stanford_alpaca", "latin", "rouge_score", sum(kept), total))
+    rows.append(Row("stanford_alpaca, extrapolated", "latin", "rouge_score", sum(kept), total))
     text = report(rows, timed, english, load)
     print(text)
     options.results.parent.mkdir(parents=True, exist_ok=True)
