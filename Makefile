@@ -1,6 +1,7 @@
 # The two commands of the README; each sets up what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
+UNLESS_ASKED := and not gpu and not slow and not cluster
 
 .PHONY: train test lint
 
@@ -9,8 +10,10 @@ train: .venv/installed
 	$(BIN)/llama-gpt4 chat model=runs/tiny/model 'prompt=Name the capital city of Portugal.'
 	$(BIN)/llama-gpt4 chat model=runs/tiny/model 'prompt=法国的首都是哪座城市？'
 
+# Tests that start several processes each have the cores to themselves.
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not gpu and not slow and not cluster"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not distributed and not e2e $(UNLESS_ASKED)"
+	$(BIN)/python -m pytest -m "(distributed or e2e) $(UNLESS_ASKED)"
 
 lint: .venv/installed
 	$(BIN)/ruff check
