@@ -24,7 +24,7 @@ from llama_gpt4_data.client import Client, RemoteBatch
 from llama_gpt4_data.failures import RejectedError, TransientError, UnusableError
 from llama_gpt4_data.journal import Journal
 from llama_gpt4_data.limits import Stated
-from llama_gpt4_data.pool import backoff_seconds
+from llama_gpt4_data.pool import PROBE_ATTEMPTS, backoff_seconds
 from llama_gpt4_data.requests import Reply
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ class BatchWatch:
         self._endpoint, self._batch = book.origin.endpoint, book.origin.batch
         self._keys = {entry.name: book.keys(entry) for entry in book.under_way}
         self._poll_seconds = self._batch.poll_seconds
+        self._has_answered = False
         self.seen: dict[str, tuple[int, int, int]] = {}
         """Completed, failed and all requests of each batch, when it was looked at last."""
         self.retries: Counter[str] = Counter()
@@ -165,9 +166,12 @@ class BatchWatch:
         """What `call` gives, made again while its failure may pass."""
         for attempts in count(1):
             try:
-                return await call()
+                given = await call()
+                self._has_answered = True
+                return given
             except TransientError as error:
-                if attempts >= self._endpoint.attempts:
+                most = self._endpoint.attempts
+                if attempts >= (most if self._has_answered else min(most, PROBE_ATTEMPTS)):
                     raise
                 self.retries[str(error)] += 1
                 asked_seconds = error.limits.retry_after_seconds or 0.0
