@@ -217,6 +217,11 @@ def quoted_override(override: str) -> str:
     return key + equals + quoted
 
 
+def quoted(text: str) -> str:
+    """Any text as the value of an override."""
+    return "'" + text.replace("'", "\\'") + "'"
+
+
 def _is_group(key: str) -> bool:
     return resources.files("llama_gpt4_conf").joinpath(*key.split(".")).is_dir()
 

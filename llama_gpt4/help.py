@@ -30,7 +30,8 @@ def wants_help(program: str, schema: type, arguments: Sequence[str]) -> bool:
         if overrides is None:
             return False
         trains = schema is TrainConfig
-        config = training_config(overrides) if trains else compose(schema, program, overrides)
+        file = program.replace(" ", "/")
+        config = training_config(overrides) if trains else compose(schema, file, overrides)
     except InputError as error:
         print(f"llama-gpt4 {_command(program)}: {error}", file=sys.stderr)
         raise SystemExit(ExitCode.BAD_INPUT) from error

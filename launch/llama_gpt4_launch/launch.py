@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llama_gpt4.compose import compose, compose_training, require_consistent
+from llama_gpt4.compose import compose, compose_training, require_consistent, training_config
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.deepspeed_config import deepspeed_config
 from llama_gpt4.errors import ExitCode, InputError
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     schema = PLACES[where][0]
     if schema is None and not is_print and not options:
         return local.main(training)
-    if schema is not None and wants_help(f"launch/{where}", schema, options):
+    if schema is not None and wants_help(f"launch {where}", schema, options):
         return ExitCode.DONE
     return run_program("launch", lambda report: run(where, options, training, is_print, report))
 
@@ -61,7 +61,7 @@ def run(
     if schema is None:
         return _print_local(options, training)
     config: Any = compose(schema, f"launch/{where}", options)
-    resolved = compose_training(training)
+    resolved = training_config(training)
     if isinstance(config, kubernetes.KubernetesConfig):
         _require_elsewhere(config, resolved)
         show(kubernetes.manifest(config, resolved))

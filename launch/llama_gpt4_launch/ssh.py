@@ -4,6 +4,7 @@ A connection that is silent for 15 seconds counts as broken.
 """
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -18,10 +19,9 @@ from llama_gpt4_launch.watch import (
     BEAT_SECONDS,
     END_SECONDS,
     LAUNCHER,
-    STOP,
     Pulse,
-    alive_folder,
     announce,
+    request_stop,
     said_end,
 )
 
@@ -41,6 +41,15 @@ to give its processes up."""
 
 def require_reachable(hosts: list[Host], python: str) -> None:
     """Every host answers and has `python`; otherwise one line that names those which do not."""
+    if faults := unreachable(hosts, python).values():
+        raise InputError(
+            f"{'; '.join(faults)}: every host of the hostfile must let you in by ssh without a "
+            "password and have this environment at the same path"
+        )
+
+
+def unreachable(hosts: list[Host], python: str) -> dict[Host, str]:
+    """Hosts that do not answer, or have no `python`, and what is wrong with each."""
     question = f"test -x {shlex.quote(python)}"
     asked = [
         subprocess.Popen(
@@ -53,26 +62,37 @@ def require_reachable(hosts: list[Host], python: str) -> None:
         for host in hosts
     ]
     until = time.monotonic() + REACH_SECONDS
-    faults = []
+    faults = {}
     for host, client in zip(hosts, asked, strict=True):
         try:
             said = client.communicate(timeout=max(0.1, until - time.monotonic()))[1].strip()
         except subprocess.TimeoutExpired:
             client.kill()
             client.communicate()
-            faults.append(f"{host.name} does not answer within {REACH_SECONDS:.0f} seconds")
+            faults[host] = f"{host.name} does not answer within {REACH_SECONDS:.0f} seconds"
             continue
         if client.returncode == SSH_FAILED:
-            faults.append(
-                f"{host.name} cannot be reached ({said.splitlines()[-1] if said else ''})"
-            )
+            said = said.splitlines()[-1] if said else ""
+            faults[host] = f"{host.name} cannot be reached ({said})"
         elif client.returncode:
-            faults.append(f"{host.name} has no {python}")
-    if faults:
-        raise InputError(
-            f"{'; '.join(faults)}: every host of the hostfile must let you in by ssh without a "
-            "password and have this environment at the same path"
-        )
+            faults[host] = f"{host.name} has no {python}"
+    return faults
+
+
+def kill(hosts: list[Host], frozen: Path) -> None:
+    """Kill what runs on `hosts` by the configuration `frozen`, which all of it has in its command
+    line: the last resort where nothing there listens any more."""
+    line = f"exec pkill -KILL -f -- {shlex.quote(f'--resolved {re.escape(str(frozen))}')}"
+    asked = [
+        subprocess.Popen(["ssh", *OPTIONS, host.name, line], stdin=subprocess.DEVNULL)
+        for host in hosts
+    ]
+    for client in asked:
+        try:
+            client.wait(REACH_SECONDS)
+        except subprocess.TimeoutExpired:
+            client.kill()
+            client.wait()
 
 
 def remote(command: list[str], environment: dict[str, str], secrets: list[str]) -> str:
@@ -150,9 +170,7 @@ class Connections:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._received.append(number)
         if number in STOP_SIGNALS:
-            folder = alive_folder(self._run_dir)
-            folder.mkdir(exist_ok=True)
-            (folder / STOP).touch()
+            request_stop(self._run_dir)
         elif self._received.count(number) > 1:
             self._cut()
         else:

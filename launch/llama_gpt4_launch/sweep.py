@@ -11,9 +11,10 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -25,7 +26,7 @@ from hydra.errors import HydraException, OverrideParseException
 from llama_gpt4.compose import (
     compose,
     compose_training,
-    freeze,
+    quoted,
     quoted_override,
     require_consistent,
 )
@@ -33,9 +34,8 @@ from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import ExitCode, InputError
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import hold, run_program
-from llama_gpt4_launch.local import process_count
 from llama_gpt4_launch.sweep_config import SweepConfig, SweepProgram
-from llama_gpt4_launch.sweep_pool import Pool, pool_devices
+from llama_gpt4_launch.sweep_pool import Pool
 from llama_gpt4_launch.sweep_report import plot, ranked, table, write_tables
 from llama_gpt4_launch.sweep_trial import FINAL, Status, Trial
 
@@ -48,24 +48,34 @@ def main(argv: Sequence[str]) -> int:
     if any(argument in ("-h", "--help") for argument in argv):
         wants_help("train -m", SweepProgram, ["--help"])
         return ExitCode.DONE
-    return run_program("train", lambda report: run(argv))
+    return run_program("train", lambda report: run(argv, lambda config, sweep_dir: Pool(config)))
 
 
-def run(arguments: Sequence[str]) -> None:
+class Place(Protocol):
+    """Where trials run."""
+
+    starts: bool
+    """Whether it does, and does not only show what would."""
+
+    def processes(self, configs: Sequence[TrainConfig]) -> list[int]: ...
+    def ready(self, trials: Sequence[Trial]) -> None: ...
+    def run(self, trials: Sequence[Trial], on_change: Callable[[Trial], None]) -> None: ...
+
+
+def run(arguments: Sequence[str], place_of: Callable[[SweepConfig, Path], Place]) -> None:
     """Run the sweep of a command line; exits with the code of what is left to do."""
     line = Line(arguments)
     sweep_dir = Path(os.path.abspath(line.config.dir.replace("{hash}", line.hash)))
+    place = place_of(line.config, sweep_dir)
     is_new = not sweep_dir.exists()
     lock = hold(sweep_dir)
-    sweep = Sweep(line, sweep_dir)
+    sweep = Sweep(line, sweep_dir, place)
     try:
         _let_hydra_sweep(sweep, line, sweep_dir)
-    except InputError:
-        if is_new and not sweep.has_started:
-            shutil.rmtree(sweep_dir)
-        raise
     finally:
         sweep.report()
+        if is_new and not sweep.has_started:
+            shutil.rmtree(sweep_dir)
         os.close(lock)
     code = sweep.code()
     if code is not ExitCode.DONE:
@@ -100,31 +110,29 @@ class Line:
 class Sweep:
     """The trials so far; for Hydra its task function, which our launcher plugin hands batches."""
 
-    def __init__(self, line: Line, sweep_dir: Path) -> None:
+    def __init__(self, line: Line, sweep_dir: Path, place: Place) -> None:
         self.has_started = False
-        self._line, self._dir = line, sweep_dir
+        self._line, self._dir, self._place = line, sweep_dir, place
         self._trials: dict[str, Trial] = {}
-        self._pool = Pool(line.config, self._on_change)
 
     def launch(self, job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
         """Run a batch of trials; each returns its last loss, which sweepers minimise: infinity for
         one that has not got there, so that its failure does not end the sweep."""
         configs = [compose_training(overrides) for overrides in job_overrides]
-        uses_gpus = any(config.launch.device != "cpu" for config in configs)
-        devices, is_gpu = pool_devices(self._line.config.devices, uses_gpus)
+        counts = self._place.processes(configs)
         trials = [
-            self._trial(overrides, config, _processes(config, len(devices), is_gpu))
-            for overrides, config in zip(job_overrides, configs, strict=True)
+            self._trial(overrides, config, n)
+            for overrides, config, n in zip(job_overrides, configs, counts, strict=True)
         ]
         for trial in trials:
-            _require_fitting(trial, len(devices))
-        for trial in trials:
+            require_consistent(trial.config, trial.processes)
+        once = list({trial.name: trial for trial in trials}.values())
+        for trial in once:
             if trial.status in FINAL or trial.recall():
                 print(f"{trial.name}: {trial.status} already", flush=True)
-            else:
-                freeze(trial.config)
-        self.has_started = True
-        self._pool.run(list({trial.name: trial for trial in trials}.values()), devices, is_gpu)
+        self._place.ready([trial for trial in once if trial.status not in FINAL])
+        self.has_started = self._place.starts
+        self._place.run(once, self._on_change)
         return [
             JobReturn(
                 overrides=overrides,
@@ -195,8 +203,7 @@ def trial_name(swept: dict[str, str]) -> str:
 
 
 def _let_hydra_sweep(sweep: Sweep, line: Line, sweep_dir: Path) -> None:
-    quoted_dir = "'" + str(sweep_dir).replace("'", "\\'") + "'"
-    own = ["hydra/launcher=llama_gpt4", f"hydra.sweep.dir={quoted_dir}"]
+    own = ["hydra/launcher=llama_gpt4", f"hydra.sweep.dir={quoted(str(sweep_dir))}"]
     with hydra.initialize_config_module("llama_gpt4_conf", version_base="1.3"):
         machinery = GlobalHydra.instance().hydra
         assert machinery is not None
@@ -235,21 +242,6 @@ def _first_value(override: Override) -> str | None:
     if override.value_type is ValueType.GLOB_CHOICE_SWEEP:
         return None
     return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
-
-
-def _processes(config: TrainConfig, n_devices: int, is_gpu: bool) -> int:
-    """As many as our launcher will start when it sees the devices of the pool."""
-    wanted = config.launch.processes or (n_devices if is_gpu else 1)
-    return process_count(replace(config.launch, processes=wanted))
-
-
-def _require_fitting(trial: Trial, n_devices: int) -> None:
-    if trial.processes > n_devices:
-        raise InputError(
-            f"launch.processes={trial.processes} is more than the {n_devices} devices that the "
-            "trials share: raise sweep.devices, or lower it"
-        )
-    require_consistent(trial.config, trial.processes)
 
 
 def _returned(trial: Trial) -> float:

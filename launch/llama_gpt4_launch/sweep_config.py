@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from llama_gpt4.config import require
+from llama_gpt4_launch.environment import EnvironmentConfig
 
 
 @dataclass(kw_only=True)
@@ -17,6 +18,10 @@ class SweepConfig:
     devices: int | None
     """Devices that the trials share, `launch.processes` of them each; null: every GPU of this host,
     or without GPUs every core."""
+    hostfile: str | None
+    """Lines of `worker-1 slots=8`: trials run on these hosts, which see `sweep.dir` and the data
+    cache at the same paths, each on one of them or on several whole ones; null: on this host."""
+    environment: EnvironmentConfig
     hang_seconds: float | None
     """A trial that writes no line of metrics for so long is ended, to be resumed by the next start;
     longer than loading, evaluating or saving takes. null: never."""
@@ -28,6 +33,11 @@ class SweepConfig:
         for key in ("devices", "hang_seconds", "median_after_steps"):
             value = getattr(self, key)
             require(value is None or value > 0, f"sweep.{key}={value} must be positive")
+        require(
+            self.hostfile is None or self.devices is None,
+            f"sweep.devices={self.devices} is for trials of this host: the slots of sweep.hostfile "
+            "say how many run on others",
+        )
 
 
 @dataclass(kw_only=True)

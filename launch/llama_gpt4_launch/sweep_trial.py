@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,11 +16,17 @@ from llama_gpt4.compose import config_hash
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import ExitCode
 from llama_gpt4.program import end_with_parent
+from llama_gpt4_launch import ssh
 from llama_gpt4_launch.sweep_curve import Curve
+from llama_gpt4_launch.sweep_slots import Slot, hosts_of
+from llama_gpt4_launch.watch import is_anyone_there, request_stop
 
 TRAIN = (sys.executable, "-m", "llama_gpt4_launch.cli", "train")
+LAUNCH = (sys.executable, "-m", "llama_gpt4_launch.cli", "launch", "torchrun")
+"""On other hosts: torchrun leaves CUDA_VISIBLE_DEVICES as it is, DeepSpeed's launcher does not."""
 SAVE_SECONDS = 120.0
 """How long processes that were asked to stop may take to save before they are killed."""
+OUR_WORDS = re.compile("llama-gpt4 (?:train|launch): (.*)")
 REAP_SECONDS = 5.0
 """How long the system may take to clear away killed processes."""
 
@@ -100,20 +107,31 @@ class Trial:
 class TrialProcess:
     """A trial under way: a session of processes of its own, which our launcher leads."""
 
-    def __init__(self, trial: Trial, devices: Sequence[str], environment: dict[str, str]) -> None:
-        self.trial, self.devices = trial, devices
+    def __init__(
+        self,
+        trial: Trial,
+        slots: Sequence[Slot],
+        place: Sequence[str],
+        environment: dict[str, str],
+    ) -> None:
+        """`place`: keys of the launcher where the slots are on other hosts."""
+        self.trial, self.slots = trial, slots
+        self._hosts = hosts_of(slots)
+        self._frozen = trial.run_dir / "config.yaml"
+        command = [*LAUNCH, *place, "--"] if self._hosts else TRAIN
         logs = trial.run_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         self._log = logs / "launcher.log"
         self._before = self._log.stat().st_size if self._log.exists() else 0
         self._verdict: tuple[Status, str] | None = None
         self._asked_at: float | None = None
+        self._is_killed = False
         self._began = self._moved_at = time.monotonic()
         self._seen = self._size()
         trial.status = Status.RUNNING
         with open(self._log, "ab") as log:
             self._leader = subprocess.Popen(
-                [*TRAIN, "--resolved", str(trial.run_dir / "config.yaml")],
+                [*command, "--resolved", str(self._frozen)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -140,10 +158,16 @@ class TrialProcess:
             if self._asked_at is not None:
                 self._end_group()
             return False
-        if self._signal_group(0) and not self._end_group():  # its launcher was killed
+        if self._is_left_alone() and not self._end_group():
             return False
         self._conclude()
         return True
+
+    def _is_left_alone(self) -> bool:
+        """Whether anything goes on without its launcher, which was killed."""
+        if self._hosts and self._leader.returncode < 0:
+            return is_anyone_there(self.trial.run_dir)
+        return self._signal_group(0)
 
     def _end_if_hung(self, hang_seconds: float | None) -> None:
         now, size = time.monotonic(), self._size()
@@ -160,9 +184,14 @@ class TrialProcess:
         if self._asked_at is None:
             self._asked_at = now
             self._signal_group(signal.SIGTERM)
+            if self._hosts:
+                request_stop(self.trial.run_dir)
         waited = now - self._asked_at
         if waited > SAVE_SECONDS:
             self._signal_group(signal.SIGKILL)
+            if not self._is_killed:
+                ssh.kill(self._hosts, self._frozen)
+            self._is_killed = True
         # Where nobody reaps orphans, what was killed counts as there for ever.
         return waited > SAVE_SECONDS + REAP_SECONDS
 
@@ -195,8 +224,7 @@ class TrialProcess:
         with open(self._log, "rb") as file:
             file.seek(self._before)
             lines = file.read().decode(errors="replace").splitlines()
-        prefix = "llama-gpt4 train: "
-        said = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
+        said = [found[1] for line in lines if (found := OUR_WORDS.match(line))]
         return said[0] if said else f"ended with code {code}"
 
     def _size(self) -> int:

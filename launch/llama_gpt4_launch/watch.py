@@ -122,6 +122,19 @@ def said_end(run_dir: Path) -> ExitCode | None:
         return None
 
 
+def request_stop(run_dir: Path) -> None:
+    """Ask all ranks of a run to save and stop."""
+    folder = alive_folder(run_dir)
+    folder.mkdir(exist_ok=True)
+    (folder / STOP).touch()
+
+
+def is_anyone_there(run_dir: Path) -> bool:
+    """Whether a rank has not said goodbye."""
+    texts = Watch(run_dir).texts()
+    return any(not _has_ended(text) for name, text in texts.items() if name != LAUNCHER)
+
+
 def announce(report: ExitReport, code: ExitCode, message: str) -> None:
     """Let the run be over for all, with one line from whoever says it first."""
     if report.write(code, message):

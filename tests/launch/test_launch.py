@@ -9,6 +9,8 @@ import pytest
 from llama_gpt4_launch import launch
 from llama_gpt4_launch.launch import PLACES
 
+from llama_gpt4.compose import compose_training, freeze
+
 from ..command import CLI, FAST
 
 
@@ -29,7 +31,24 @@ def test_help_names_every_place(
 @pytest.mark.parametrize("where", [where for where in PLACES if PLACES[where][0]])
 def test_every_place_has_help(where: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert launch.main([where, "--help"]) == 0
-    assert "\nenvironment.secrets: list[str]\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith(f"llama-gpt4 launch {where} [key=value …]\n")
+    assert "\nenvironment.secrets: list[str]\n" in out
+
+
+def test_the_values_of_a_place(capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch.main(["slurm", "--cfg", "nodes=2", "processes_per_node=8"]) == 0
+    assert capsys.readouterr().out.startswith("nodes: 2\nprocesses_per_node: 8\n")
+
+
+def test_a_frozen_configuration_is_started_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frozen = freeze(compose_training([*FAST, f"run_dir={tmp_path}/run", "seed=7"]))
+    (tmp_path / "hosts").write_text("worker-1 slots=1\n")
+    words = ["torchrun", f"hostfile={tmp_path}/hosts", "--print", "--", "--resolved", str(frozen)]
+    assert launch.main(words) == 0
+    assert f"--resolved {frozen}" in capsys.readouterr().out
 
 
 def test_help_does_not_wait_for_torch() -> None:

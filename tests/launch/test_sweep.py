@@ -125,6 +125,7 @@ def test_another_base_is_refused_in_the_same_directory(
         (["run_dir=here", "seed=1,2"], "run_dir follows from sweep.dir"),
         (["hydra.sweep.dir=here", "seed=1,2"], "hydra.sweep.dir follows from sweep.dir"),
         (["--cfg", "seed=1,2"], "--cfg is for a single run"),
+        (["sweep.devices=null", "sweep.hostfile=/nowhere/hosts"], "/nowhere/hosts cannot be read"),
         (["launch.processes=1,3"], "launch.processes=3 is more than the 2 devices"),
         (["batch.tokens_per_step=2048,2049"], "batch.tokens_per_step=2049 is not a multiple"),
         (["optim.lr=interval(0.1,0.2)"], "does not support sweep type"),

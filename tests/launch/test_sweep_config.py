@@ -32,6 +32,7 @@ def test_a_named_sweep_says_what_is_swept() -> None:
         ("sweep.device=2", "sweep.device is not a key of this program; did you mean sweep.devices"),
         ("sweep.devices=0", r"sweep\.devices=0 must be positive"),
         ("sweep.hang_seconds=-1", r"sweep\.hang_seconds=-1.0 must be positive"),
+        ("sweep.environment.variables=[API_KEY]", "environment.variables has API_KEY"),
         ("sweep.devices=two", r"sweep\.devices: "),
         ("sweep=grit", "sweep=grit does not exist: there are grid, learning_rate; did you mean"),
     ],
@@ -39,3 +40,8 @@ def test_a_named_sweep_says_what_is_swept() -> None:
 def test_a_bad_key_is_one_line(override: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         compose(SweepProgram, "sweep", [override])
+
+
+def test_a_hostfile_says_itself_how_many() -> None:
+    with pytest.raises(InputError, match=r"sweep\.devices=2 is for trials of this host"):
+        compose(SweepProgram, "sweep", ["sweep.devices=2", "sweep.hostfile=hosts"])

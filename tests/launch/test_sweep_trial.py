@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 from llama_gpt4_launch import sweep_trial
+from llama_gpt4_launch.hostfile import Host
+from llama_gpt4_launch.sweep_slots import Slot
 from llama_gpt4_launch.sweep_trial import Status, TrialProcess
 
-from .trials import trains_by, trial
+from .trials import hosts_by, trains_by, trial
+
+HERE = Slot(None, None)
 
 
 def run(folder: Path, hang_seconds: float | None = None) -> TrialProcess:
     """A trial from its start to its end."""
-    process = TrialProcess(trial(folder), ["0"], dict(os.environ))
+    process = TrialProcess(trial(folder), [HERE], [], dict(os.environ))
     wait(process, hang_seconds)
     return process
 
@@ -153,7 +157,7 @@ def test_processes_whose_launcher_was_killed_may_save(
         monkeypatch,
         f"subprocess.Popen([sys.executable, '-c', {rank!r}, config['run_dir']]); time.sleep(60)",
     )
-    process = TrialProcess(trial(tmp_path), ["0"], dict(os.environ))
+    process = TrialProcess(trial(tmp_path), [HERE], [], dict(os.environ))
     wait_for(process.trial.run_dir / "ready")
     process.send(signal.SIGKILL)
     wait(process)
@@ -168,7 +172,7 @@ def test_one_that_is_stopped_saves_and_keeps_the_verdict(
         monkeypatch,
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); write(1, 4.0); time.sleep(60)",
     )
-    process = TrialProcess(trial(tmp_path), ["0"], dict(os.environ))
+    process = TrialProcess(trial(tmp_path), [HERE], [], dict(os.environ))
     wait_for(process.trial.run_dir / "metrics.jsonl")
     process.stop(Status.BEHIND, "behind")
     process.stop(Status.HUNG, "the first word counts")
@@ -184,3 +188,25 @@ def test_a_trial_that_is_over_is_measured_at_its_end(tmp_path: Path) -> None:
     assert made.lowest_by(9) is None, "it is not there yet"
     made.status = Status.BEHIND
     assert made.lowest_by(9) == 3.0
+
+
+def test_a_hung_trial_is_killed_on_its_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_trial, "SAVE_SECONDS", 0.5)
+    hosts_by(monkeypatch, tmp_path, "one slots=1")
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    trains_by(
+        monkeypatch,
+        f"there = subprocess.Popen([sys.executable, '-c', {deaf!r}, *sys.argv[-2:]],"
+        " start_new_session=True)\n"
+        "open(config['run_dir'] + '/pid', 'w').write(str(there.pid))\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "write(1, 4.0); time.sleep(60)",
+    )
+    process = TrialProcess(trial(tmp_path), [Slot(Host("one", 1), "0")], [], dict(os.environ))
+    wait_for(process.trial.run_dir / "metrics.jsonl")
+    wait(process, hang_seconds=0.5)
+    assert process.trial.status is Status.HUNG
+    assert (process.trial.run_dir / ".alive" / "stop").exists(), "it was asked before"
+    assert processes_of(int((process.trial.run_dir / "pid").read_text())) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from llama_gpt4_launch import watch
-from llama_gpt4_launch.watch import Pulse, RankWatch, Watch, said_end
+from llama_gpt4_launch.watch import LAUNCHER, Pulse, RankWatch, Watch, is_anyone_there, said_end
 
 from llama_gpt4.errors import ExitCode
 
@@ -40,6 +40,17 @@ def test_an_earlier_starts_file_and_a_goodbye_are_no_loss(tmp_path: Path) -> Non
         eyes.lost()
     leaving.end()
     assert not any(eyes.lost() for _ in range(2 * watch.LOST_BEATS))
+
+
+def test_who_has_not_said_goodbye_is_there(tmp_path: Path) -> None:
+    assert not is_anyone_there(tmp_path)
+    Pulse(tmp_path, LAUNCHER).beat()
+    assert not is_anyone_there(tmp_path), "the launcher is nobody to wait for"
+    rank = Pulse(tmp_path, "rank-0")
+    rank.beat()
+    assert is_anyone_there(tmp_path)
+    rank.end()
+    assert not is_anyone_there(tmp_path)
 
 
 def test_the_end_that_others_wrote(tmp_path: Path) -> None:

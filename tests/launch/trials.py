@@ -1,5 +1,6 @@
 """Trials whose training is a few lines of Python in a real process of its own."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from llama_gpt4.compose import compose_training, freeze
 
 SCRIPT = """
 import json, os, signal, subprocess, sys, time, yaml
-config = yaml.safe_load(open(sys.argv[2]))
+config = yaml.safe_load(open(sys.argv[-1]))
 def write(step, loss):
     with open(config["run_dir"] + "/metrics.jsonl", "a") as file:
         file.write(json.dumps({"step": step, "loss": loss}) + "\\n")
@@ -20,7 +21,28 @@ def write(step, loss):
 
 def trains_by(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """From here on trials run `code`, which knows `config` and `write(step, loss)`."""
-    monkeypatch.setattr(sweep_trial, "TRAIN", (sys.executable, "-c", SCRIPT + code))
+    for start in ("TRAIN", "LAUNCH"):
+        monkeypatch.setattr(sweep_trial, start, (sys.executable, "-c", SCRIPT + code))
+
+
+SSH = """#!/bin/bash
+while [ "$1" = -o ]; do shift 2; done
+if [ -e "{folder}/$1.lost" ]; then echo "no route to $1" >&2; exit 255; fi
+exec bash -c "$2"
+"""
+
+
+def hosts_by(monkeypatch: pytest.MonkeyPatch, folder: Path, *lines: str) -> Path:
+    """A hostfile of hosts that are this one, by an ssh that goes nowhere; a host is lost as soon as
+    there is a file `<host>.lost` beside the hostfile."""
+    client = folder / "bin" / "ssh"
+    client.parent.mkdir()
+    client.write_text(SSH.format(folder=folder))
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{client.parent}:{os.environ['PATH']}")
+    hostfile = folder / "hosts"
+    hostfile.write_text("".join(f"{line}\n" for line in lines))
+    return hostfile
 
 
 def trial(folder: Path, name: str = "optim.lr=0.1", processes: int = 1, *overrides: str) -> Trial:

@@ -13,6 +13,7 @@ from llama_gpt4.compose import (
     config_hash,
     freeze,
     load_resolved,
+    quoted,
     require_consistent,
 )
 from llama_gpt4.errors import InputError
@@ -145,3 +146,8 @@ def test_file_names_may_be_chinese_or_hold_blanks() -> None:
     config = compose_training(["data.files=[数据/问题.json,\"a b.json\",'c,d.json',plain.json]"])
     names = [Path(file).name for file in config.data.files]
     assert names == ["问题.json", "a b.json", "c,d.json", "plain.json"]
+
+
+@pytest.mark.parametrize("text", ["it's, here", "a=b [c] {d}", "中文 名"])
+def test_any_text_may_be_a_value(text: str) -> None:
+    assert compose_training([f"name={quoted(text)}"]).name == text
