@@ -19,8 +19,9 @@ from llama_gpt4.deepspeed_config import deepspeed_config
 from llama_gpt4.errors import ExitCode, InputError
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import ExitReport, run_program, show
-from llama_gpt4_launch import hosts, kubernetes, local, skypilot, slurm
+from llama_gpt4_launch import hosts, kubernetes, local, skypilot, slurm, sweep
 from llama_gpt4_launch.start import prepare_run
+from llama_gpt4_launch.sweep_slurm import SlurmArray
 
 PLACES: dict[str, tuple[type | None, str]] = {
     "local": (None, "the processes of this host, as `llama-gpt4 train` does"),
@@ -61,6 +62,8 @@ def run(
     if schema is None:
         return _print_local(options, training)
     config: Any = compose(schema, f"launch/{where}", options)
+    if any(word in sweep.FLAGS for word in training):
+        return _launch_sweep(where, config, training, is_print, report)
     resolved = training_config(training)
     if isinstance(config, kubernetes.KubernetesConfig):
         _require_elsewhere(config, resolved)
@@ -106,13 +109,34 @@ def _launch_slurm(
     config: slurm.SlurmConfig, training: TrainConfig, is_print: bool, report: ExitReport
 ) -> None:
     require_consistent(training, config.nodes * config.processes_per_node)
+    job = slurm.job_of(training)
     if is_print:
-        return show(slurm.script(config, training))
+        return show(slurm.script(config, job))
     slurm.check(config)
     lock = prepare_run(training, report)
     report.run_dir = None  # how the run ends is for the job to say,
     os.close(lock)  # which takes the directory as soon as it starts
-    _end_with(slurm.submit(config, training))
+    number = slurm.submit(config, job)
+    print(f"job {number} for {training.run_dir}, its output in logs/slurm-{number}.out there")
+
+
+def _launch_sweep(
+    where: str, config: Any, training: list[str], is_print: bool, report: ExitReport
+) -> None:
+    if not isinstance(config, slurm.SlurmConfig):
+        raise InputError(
+            f"launch {where} starts a single run: for a sweep there are `launch slurm … -- -m …` "
+            "and `llama-gpt4 train -m …`, with sweep.hostfile=… on several hosts"
+        )
+    if any(word.startswith("hydra/sweeper=") for word in training):
+        raise InputError(
+            "hydra/sweeper chooses trials by the losses of others, but Slurm gets all at once: "
+            "leave it out, or use `llama-gpt4 train -m`"
+        )
+    sweep.run(
+        training,
+        lambda settings, folder: SlurmArray(config, settings, folder, is_print, report),
+    )
 
 
 def _require_elsewhere(

@@ -2,7 +2,9 @@
 
 One task a host starts that host's ranks (`node.py`). Slurm warns all processes `warn_seconds`
 before the time limit, the ranks save and end with 75, and the script puts the job back into the
-queue; a job that is cancelled or fails stays out of it.
+queue; a job that is cancelled or fails stays out of it. Trials of a sweep are tasks of a job array,
+each of which comes and goes like a job of its own; which trial is which task stands in the script,
+of which Slurm keeps a copy.
 """
 
 import os
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llama_gpt4.config import TrainConfig, require
-from llama_gpt4.errors import ExitCode, InputError
+from llama_gpt4.errors import InputError
 from llama_gpt4_launch import node
 from llama_gpt4_launch.environment import EnvironmentConfig, secret_values
 
@@ -42,6 +44,8 @@ class SlurmConfig:
     """Image for Pyxis; null: no container."""
     container_mounts: list[str]
     """Mounts for Pyxis, as `/there:/here`."""
+    array_limit: int | None
+    """Trials of a sweep that run at once; null: as many as Slurm finds room for."""
     sbatch_options: list[str]
     """More options for sbatch, such as `--exclusive`, a line of the script each."""
     python: str | None
@@ -53,6 +57,10 @@ class SlurmConfig:
         require(
             self.processes_per_node > 0,
             f"processes_per_node={self.processes_per_node} must be positive",
+        )
+        require(
+            self.array_limit is None or self.array_limit > 0,
+            f"array_limit={self.array_limit} must be positive",
         )
         require(self.warn_seconds >= 0, f"warn_seconds={self.warn_seconds} is negative")
         require(
@@ -66,36 +74,67 @@ class SlurmConfig:
             )
 
 
-def script(config: SlurmConfig, training: TrainConfig) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a script is for."""
+
+    name: str
+    folder: Path
+    """Where the script and the output are."""
+    run_dirs: list[str]
+    is_array: bool
+    needs_gpus: bool
+
+
+def job_of(training: TrainConfig) -> Job:
+    """The job of a single run."""
+    return Job(
+        name=training.name,
+        folder=Path(training.run_dir),
+        run_dirs=[training.run_dir],
+        is_array=False,
+        needs_gpus=training.launch.device != "cpu",
+    )
+
+
+def script(config: SlurmConfig, job: Job) -> str:
     """The batch script. It names secrets, and has the value of none."""
+    if job.is_array:
+        choice = ["run_dirs=(", *(f"  {shlex.quote(run_dir)}" for run_dir in job.run_dirs), ")"]
+        frozen = '"${run_dirs[$SLURM_ARRAY_TASK_ID]}/config.yaml"'
+        number = '"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"'
+    else:
+        choice = []
+        frozen = shlex.quote(str(job.folder / "config.yaml"))
+        number = '"$SLURM_JOB_ID"'
     lines = [
         "#!/bin/bash",
-        *(f"#SBATCH {option}" for option in _options(config, training)),
+        *(f"#SBATCH {option}" for option in _options(config, job)),
         *_exports(config),
         *config.setup,
+        *choice,
         'master=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
-        _srun(config, training),
+        _srun(config, frozen),
         "code=$?",
         "# 75: preempted, and saved. The same script resumes there.",
-        'if [ "$code" -eq 75 ]; then scontrol requeue "$SLURM_JOB_ID"; fi',
+        f'if [ "$code" -eq 75 ]; then scontrol requeue {number}; fi',
         'exit "$code"',
     ]
     return "\n".join(lines) + "\n"
 
 
-def submit(config: SlurmConfig, training: TrainConfig) -> ExitCode:
-    """Hand the script to sbatch. The run is prepared, and nobody holds its directory."""
-    path = script_path(training)
+def submit(config: SlurmConfig, job: Job) -> str:
+    """Hand the script to sbatch; the number of the job. Nobody holds the directories of its runs,
+    which are prepared."""
+    path = job.folder / "launch.sbatch"
     aside = path.with_suffix(".partial")
-    aside.write_text(script(config, training))
+    aside.write_text(script(config, job))
     aside.replace(path)
-    (path.parent / "logs").mkdir(exist_ok=True)  # Slurm does not make it
+    (job.folder / "logs").mkdir(exist_ok=True)  # Slurm does not make it
     done = subprocess.run(["sbatch", "--parsable", str(path)], capture_output=True, text=True)
     if done.returncode:
         raise InputError(f"sbatch refuses {path}: {' '.join(done.stderr.split())}")
-    job = done.stdout.strip().partition(";")[0]
-    print(f"job {job} for {training.run_dir}, its output in logs/slurm-{job}.out there")
-    return ExitCode.DONE
+    return done.stdout.strip().partition(";")[0]
 
 
 def check(config: SlurmConfig) -> None:
@@ -107,11 +146,7 @@ def check(config: SlurmConfig) -> None:
     secret_values(config.environment, os.environ)
 
 
-def script_path(training: TrainConfig) -> Path:
-    return Path(training.run_dir) / "launch.sbatch"
-
-
-def _options(config: SlurmConfig, training: TrainConfig) -> list[str]:
+def _options(config: SlurmConfig, job: Job) -> list[str]:
     asked = {
         "partition": config.partition,
         "account": config.account,
@@ -120,9 +155,12 @@ def _options(config: SlurmConfig, training: TrainConfig) -> list[str]:
     }
     names = [entry for entry in config.environment.variables if "=" not in entry]
     travelling = [*ALWAYS, *names, *config.environment.secrets]
-    gpus = [f"--gpus-per-node={config.processes_per_node}"] if _needs_gpus(training) else []
+    gpus = [f"--gpus-per-node={config.processes_per_node}"] if job.needs_gpus else []
+    limit = "" if config.array_limit is None else f"%{config.array_limit}"
+    array = [f"--array=0-{len(job.run_dirs) - 1}{limit}"] if job.is_array else []
     return [
-        f"--job-name={training.name}",
+        f"--job-name={job.name}",
+        *array,
         f"--nodes={config.nodes}",
         "--ntasks-per-node=1",
         *gpus,
@@ -130,15 +168,11 @@ def _options(config: SlurmConfig, training: TrainConfig) -> list[str]:
         f"--signal=USR1@{config.warn_seconds}",
         "--requeue",
         "--open-mode=append",
-        f"--output={training.run_dir}/logs/slurm-%j.out",
+        f"--output={job.folder}/logs/slurm-{'%A_%a' if job.is_array else '%j'}.out",
         # Slurm keeps the values from the moment of submission; the script has the names only.
         f"--export={','.join(travelling)}",
         *config.sbatch_options,
     ]
-
-
-def _needs_gpus(training: TrainConfig) -> bool:
-    return training.launch.device != "cpu"
 
 
 def _exports(config: SlurmConfig) -> list[str]:
@@ -146,8 +180,9 @@ def _exports(config: SlurmConfig) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, _, value in entries]
 
 
-def _srun(config: SlurmConfig, training: TrainConfig) -> str:
-    """Every host's task; bash adds what only Slurm knows, on the host where it knows it."""
+def _srun(config: SlurmConfig, frozen: str) -> str:
+    """Every host's task, with the configuration that bash knows as `frozen`; bash adds what only
+    Slurm knows, on the host where it knows it."""
     container = []
     if config.container_image is not None:
         container.append(f"--container-image={shlex.quote(config.container_image)}")
@@ -155,13 +190,14 @@ def _srun(config: SlurmConfig, training: TrainConfig) -> str:
         container.append(f"--container-mounts={shlex.quote(','.join(config.container_mounts))}")
     words = node.command(
         config.python or sys.executable,
-        str(Path(training.run_dir) / "config.yaml"),
+        "FROZEN",
         nodes=config.nodes,
         processes=config.processes_per_node,
         master_address="MASTER",
         master_port="PORT",
     )
-    place = {"MASTER": '"$master"', "PORT": "$((20000 + SLURM_JOB_ID % 10000))"}
+    port = "$((20000 + SLURM_JOB_ID % 10000))"
+    place = {"FROZEN": frozen, "MASTER": '"$master"', "PORT": port}
     command = " ".join(place.get(word) or shlex.quote(word) for word in words)
     options = ["--export=ALL", "--kill-on-bad-exit=0", "--wait=0", *container]
     return (

@@ -160,7 +160,8 @@ class Sweep:
 
     def code(self) -> ExitCode:
         """0 when nothing is left to do; else what the unfinished trials have in common."""
-        left = {trial.code for trial in self._trials.values() if trial.status not in FINAL}
+        is_over = (*FINAL, Status.WAITING, Status.RUNNING)  # the latter in a queue, or shown only
+        left = {trial.code for trial in self._trials.values() if trial.status not in is_over}
         if not left:
             return ExitCode.DONE
         print("llama-gpt4 train: the same line tries again what is not done", file=sys.stderr)

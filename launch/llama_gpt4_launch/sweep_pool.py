@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from types import FrameType
 
-from llama_gpt4.compose import freeze, quoted
+from llama_gpt4.compose import quoted
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import ExitCode, InputError, Preempted
 from llama_gpt4.program import SIGNALS
@@ -65,7 +65,7 @@ class Pool:
     def ready(self, trials: Sequence[Trial]) -> None:
         """Freeze what each trial is, before any of them starts."""
         for trial in trials:
-            freeze(trial.config)
+            trial.freeze()
 
     def run(self, trials: Sequence[Trial], on_change: Callable[[Trial], None]) -> None:
         """Run those that are not over, as far as a signal lets them; `on_change` hears of every

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from llama_gpt4.compose import config_hash
+from llama_gpt4.compose import config_hash, freeze, load_resolved
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import ExitCode
 from llama_gpt4.program import end_with_parent
@@ -45,6 +45,8 @@ class Status(StrEnum):
 
 
 FINAL = (Status.DONE, Status.BEHIND)
+STATUSES: dict[int, Status] = {ExitCode.DONE: Status.DONE, ExitCode.PREEMPTED: Status.PREEMPTED}
+"""By exit code; any other is a failure."""
 
 
 @dataclass
@@ -79,29 +81,48 @@ class Trial:
         return self.curve.lowest(step) if is_there else None
 
     def recall(self) -> bool:
-        """Whether an earlier start has brought this very training to its end; if so, how."""
+        """Whether an earlier start has brought this very training to its end; if so, how. Of one
+        that nobody led to its end, also what it said last."""
         path = self.run_dir / "trial.json"
         kept = json.loads(path.read_text()) if path.exists() else {}
-        if kept.get("training") != self._identity():
-            return False
-        self.status, self.message = Status(kept["status"]), kept["message"]
-        self.seconds = kept["seconds"]
-        self.curve.update()
-        return True
+        if kept.get("training") == _identity(self.config):
+            self.status, self.message = Status(kept["status"]), kept["message"]
+            self.seconds = kept["seconds"]
+        else:
+            self._recall_own_words()
+        is_over = self.status in FINAL
+        if is_over:
+            self.curve.update()
+        return is_over
+
+    def _recall_own_words(self) -> None:
+        said, frozen = self.run_dir / "exit.json", self.run_dir / "config.yaml"
+        if not said.exists() or _identity(load_resolved(frozen)) != _identity(self.config):
+            return
+        words = json.loads(said.read_text())
+        self.status = STATUSES.get(words["code"], Status.FAILED)
+        self.message = "" if self.status is Status.DONE else words["message"]
+        self.seconds = said.stat().st_mtime - frozen.stat().st_mtime  # both are of one start
+
+    def freeze(self) -> None:
+        """Write down what it is, and forget how an earlier start has ended."""
+        freeze(self.config)
+        (self.run_dir / "exit.json").unlink(missing_ok=True)
 
     def conclude(self, status: Status, message: str, seconds: float, code: ExitCode) -> None:
         """Say what has become of it; the next start recalls what is final."""
         self.status, self.message, self.seconds, self.code = status, message, seconds, code
         self.curve.update()
         if status in FINAL:
-            kept = {"training": self._identity(), "status": status, "message": message}
+            kept = {"training": _identity(self.config), "status": status, "message": message}
             aside = self.run_dir / "trial.partial"
             aside.write_text(json.dumps({**kept, "seconds": seconds}) + "\n")
             aside.replace(self.run_dir / "trial.json")
 
-    def _identity(self) -> str:
-        # Its length and whether it is a dry run make no other run directory, but another end.
-        return f"{config_hash(self.config)} {self.config.train}"
+
+def _identity(config: TrainConfig) -> str:
+    # Its length and whether it is a dry run make no other run directory, but another end.
+    return f"{config_hash(config)} {config.train}"
 
 
 class TrialProcess:
@@ -210,8 +231,7 @@ class TrialProcess:
         elif self._verdict is not None:
             status, message = self._verdict
         else:
-            status = Status.PREEMPTED if code == ExitCode.PREEMPTED else Status.FAILED
-            message = self._last_words()
+            status, message = STATUSES.get(code, Status.FAILED), self._last_words()
         seconds = time.monotonic() - self._began
         known = code in (ExitCode.DONE, ExitCode.BAD_INPUT, ExitCode.PREEMPTED)
         self.trial.conclude(status, message, seconds, ExitCode(code) if known else ExitCode.BUG)

@@ -111,3 +111,8 @@ def test_local_is_train(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("llama-gpt4 train: optim.lrr is not a key of this program")
+
+
+def test_other_places_start_single_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch.main(["deepspeed", "hostfile=hosts", "--", "-m", "seed=1,2"]) == 2
+    assert "and `llama-gpt4 train -m …`, with sweep.hostfile=…" in said(capsys)

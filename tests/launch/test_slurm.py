@@ -21,12 +21,32 @@ ALL = (
 )
 
 
-@pytest.mark.parametrize("name, options", [("slurm", ()), ("slurm_all", ALL)])
+TRIALS = slurm.Job(
+    name="sweep-5eed",
+    folder=Path("/shared/runs/sweep-5eed"),
+    run_dirs=["/shared/runs/sweep-5eed/optim.lr=1e-05", "/shared/runs/sweep-5eed/it's 2e-5"],
+    is_array=True,
+    needs_gpus=True,
+)
+
+
+@pytest.mark.parametrize(
+    "name, options, job",
+    [
+        ("slurm", (), None),
+        ("slurm_all", ALL, None),
+        ("slurm_array", ("array_limit=4",), TRIALS),
+    ],
+)
 def test_the_script(
-    name: str, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    name: str,
+    options: tuple[str, ...],
+    job: slurm.Job | None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     only(monkeypatch, WANDB_API_KEY="s3cr3t")
-    text = slurm.script(place("slurm", *NODES, *options), training())
+    text = slurm.script(place("slurm", *NODES, *options), job or slurm.job_of(training()))
     assert "s3cr3t" not in text
     (tmp_path / "script").write_text(text)
     subprocess.run(["bash", "-n", tmp_path / "script"], check=True)
@@ -36,7 +56,7 @@ def test_the_script(
 def test_without_gpus_none_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch)
     asked = place("slurm", *NODES)
-    assert "--gpus-per-node" not in slurm.script(asked, training("launch.device=cpu"))
+    assert "--gpus-per-node" not in slurm.script(asked, slurm.job_of(training("launch.device=cpu")))
 
 
 @pytest.mark.parametrize(
@@ -44,6 +64,7 @@ def test_without_gpus_none_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         ("nodes=0", "nodes=0 must be positive"),
         ("processes_per_node=0", "processes_per_node=0 must be positive"),
+        ("array_limit=0", "array_limit=0 must be positive"),
         ("warn_seconds=-1", "warn_seconds=-1 is negative"),
         ("container_mounts=['/a:/b']", "container_mounts is given without container_image"),
         ("sbatch_options=[exclusive]", "'exclusive' is not an option"),

@@ -1,15 +1,17 @@
 """What becomes of one trial, with real processes."""
 
+import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from llama_gpt4_launch import sweep_trial
 from llama_gpt4_launch.hostfile import Host
 from llama_gpt4_launch.sweep_slots import Slot
-from llama_gpt4_launch.sweep_trial import Status, TrialProcess
+from llama_gpt4_launch.sweep_trial import Status, Trial, TrialProcess
 
 from .trials import hosts_by, trains_by, trial
 
@@ -118,6 +120,30 @@ def test_what_has_failed_is_not_recalled(tmp_path: Path, monkeypatch: pytest.Mon
     trains_by(monkeypatch, "sys.exit(1)")
     run(tmp_path)
     assert not trial(tmp_path).recall()
+
+
+def test_a_trial_that_nobody_led_has_said_itself_how_it_ended(tmp_path: Path) -> None:
+    """As under Slurm, or where a sweep was killed just before it could write that down."""
+
+    def ended(code: int, message: str) -> tuple[bool, Trial]:
+        words = json.dumps({"code": code, "message": message})
+        (tmp_path / "optim.lr=0.1" / "exit.json").write_text(words)
+        found = Trial(name="n", swept={}, config=one.config, processes=1)
+        return found.recall(), found
+
+    one = trial(tmp_path)
+    (one.run_dir / "metrics.jsonl").write_text('{"step": 1, "loss": 4.0}\n')
+    is_over, found = ended(0, "done")
+    assert (is_over, found.status, found.message, found.curve.last) == (True, "done", "", 4.0)
+    is_over, found = ended(75, "saved step 1")
+    assert (is_over, found.status, found.message) == (False, "preempted", "saved step 1")
+    is_over, found = ended(1, "not finite")
+    assert (is_over, found.status, found.message) == (False, "failed", "not finite")
+    ended(0, "done")
+    longer = replace(one.config, train=replace(one.config.train, steps=7))
+    assert not Trial(name="n", swept={}, config=longer, processes=1).recall()
+    one.freeze()
+    assert not one.recall(), "it begins anew"
 
 
 def test_a_hung_trial_is_ended_with_all_its_processes(
