@@ -14,9 +14,13 @@ N parameters on W processes, H of them on one host; bytes a parameter, on one GP
 * the whole of every parameter that reaches into the part of this GPU; ** where a step is a single
 micro-step. hpZ adds a second copy of 2/H (float32: 4/H) of the weights. ZeRO-3 rounds each
 parameter up to W equal parts and keeps the whole of every small one as well; stages 1 and 2 round
-matrices and vectors up to 2 W elements. Offloading moves gradients, master weights and moments to
-the host, with 4/W more there for float32 gradients on their way to AdamW; what it takes of the host
-under stages 1 and 2 is an estimate.
+matrices and vectors up to 2 W elements.
+
+Offloading moves master weights and moments to the host, with 4/W more there for float32 gradients
+on their way to AdamW. Under stage 3 the gradients move as well. Under stages 1 and 2 the host also
+holds the updated part in the weights' dtype, and it and the GPU a buffer for the largest parameter.
+Stage 1 keeps gradients of 4 bytes on the GPU; stage 2 keeps 4/W there in bfloat16, and in float32
+gathers 4/W* on the host (not where a step is a single micro-step: counted all the same).
 """
 
 import math
@@ -97,10 +101,22 @@ def state_bytes(case: Case) -> State:
         return State(
             weights=item * whole, gradients=gradients, master=master, moments=8 * own, host=0
         )
-    # The update's float32 gradients and a copy of the updated weights wait on the host.
-    host = master + (8 + 4 + item) * own
-    held = gradients if zero.stage == 1 else 0
-    return State(weights=item * whole, gradients=held, master=0, moments=0, host=host)
+    return _offloaded_state(case, whole, own)
+
+
+def _offloaded_state(case: Case, whole: int, own: int) -> State:
+    """Under stages 1 and 2, of `whole` elements in all and `own` of this GPU."""
+    item, is_stage_1 = case.item_bytes, case.config.zero.stage == 1
+    on_the_way = item * max(case.numels)
+    gradients = 4 * whole if is_stage_1 else 4 * own if item == 2 else 0
+    gathered = 0 if is_stage_1 or item == 2 else 4 * _touched(case)
+    return State(
+        weights=item * whole,
+        gradients=gradients + on_the_way,
+        master=0,
+        moments=0,
+        host=(4 + 8 + 4 + item) * own + gathered + on_the_way,
+    )
 
 
 def _sharded_state(case: Case) -> State:
@@ -148,16 +164,13 @@ def memory(case: Case) -> Memory:
     tokens = case.workload.peak_tokens(config, case.busiest_rows)
     state, zero = state_bytes(case), case.settings["zero_optimization"]
     n, largest = sum(case.numels), max(case.numels)
-    buckets = gathered = 0
-    if config.zero.stage >= 2 or (config.zero.stage == 1 and item == 4):
-        # Two buckets take turns where communication overlaps, but under ZeRO-3.
-        buckets = item * zero["reduce_bucket_size"] * (2 if config.zero.stage == 2 else 1)
+    gathered = 0
     if config.zero.stage == 3:
         alive = min(n, zero["stage3_max_live_parameters"])
         gathered = item * (alive + zero["stage3_prefetch_bucket_size"] + largest)
     before = Memory(
         state=state,
-        buckets=buckets,
+        buckets=bucket_bytes(case),
         gathered=gathered,
         activations=tokens * activation_bytes(case) * case.architecture.n_layers,
         working=tokens * _working_bytes(case),
@@ -170,6 +183,16 @@ def memory(case: Case) -> Memory:
     # State and buckets are made once, at the beginning: what comes and goes leaves the gaps.
     moving = max(before.in_pass, before.update)
     return replace(before, fragmentation=round(case.hardware.assume.fragmentation_frac * moving))
+
+
+def bucket_bytes(case: Case) -> int:
+    """Gradients on their way into a reduction."""
+    zero, item = case.config.zero, case.item_bytes
+    elements = case.settings["zero_optimization"].get("reduce_bucket_size", 0)
+    if zero.stage == 1:
+        return 4 * elements if item == 4 or zero.offload_optimizer else 0
+    # Two buckets take turns where communication overlaps, but under ZeRO-3.
+    return item * elements * {0: 0, 2: 2, 3: 1}[zero.stage]
 
 
 def activation_bytes(case: Case) -> int:
@@ -219,7 +242,11 @@ def _update_bytes(case: Case) -> int:
         group = min(n, case.settings["zero_optimization"]["sub_group_size"])
         return 4 * group // case.hardware.world_size
     if zero.stage == 2:
-        return 0 if case.item_bytes == 2 else 4 * n // case.hardware.world_size
+        return (
+            0
+            if case.item_bytes == 2 or zero.offload_optimizer
+            else 4 * n // case.hardware.world_size
+        )
     return (4 + case.item_bytes) * min(n, ALL_REDUCE_ELEMENTS)
 
 

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from llama_gpt4_launch.plan_case import Case, Hardware
 from llama_gpt4_launch.plan_config import AssumptionConfig, Gpu
 from llama_gpt4_launch.plan_data import Workload
-from llama_gpt4_launch.plan_memory import state_bytes
+from llama_gpt4_launch.plan_memory import bucket_bytes, state_bytes
 from tiny import VOCAB_SIZE, tiny_config
 
 from llama_gpt4 import engine as engines
@@ -22,6 +22,7 @@ from llama_gpt4.program import end_at_once
 from llama_gpt4.ranks import Ranks, join, leave
 from llama_gpt4.weights import RandomWeights
 
+OFFLOAD = "zero.offload_optimizer=true"
 STATES = {
     "stage0-float32": ("zero=stage0",),
     "stage1-float32": ("zero=stage1",),
@@ -29,6 +30,9 @@ STATES = {
     "stage3-float32": ("zero=stage3",),
     "hpz-float32": ("zero=hpz", "zero.hpz_processes=2"),
     "offload-float32": ("zero=offload",),
+    "stage2-offload-float32": ("zero=stage2", OFFLOAD),
+    "stage1-offload-bfloat16": ("zero=stage1", OFFLOAD, "precision.dtype=bfloat16"),
+    "stage2-offload-bfloat16": ("zero=stage2", OFFLOAD, "precision.dtype=bfloat16"),
     "stage1-bfloat16": ("zero=stage1", "precision.dtype=bfloat16"),
     "stage2-bfloat16": ("zero=stage2", "precision.dtype=bfloat16"),
     "stage3-bfloat16": ("zero=stage3", "precision.dtype=bfloat16"),
@@ -117,10 +121,8 @@ def planned_state(config: TrainConfig, world_size: int) -> tuple[int, int]:
         ),
     )  # fmt: skip
     state = state_bytes(case)
-    zero = case.settings["zero_optimization"]
-    has_bucket = config.zero.stage == 3 or (config.zero.stage, case.item_bytes) == (1, 4)
-    bucket = case.item_bytes * zero["reduce_bucket_size"] if has_bucket else 0
-    return state.total + state.host, bucket
+    # Those of stage 2 are gone by the end of a micro-step.
+    return state.total + state.host, 0 if config.zero.stage == 2 else bucket_bytes(case)
 
 
 def measured_state(config: TrainConfig, ranks: Ranks) -> int:
