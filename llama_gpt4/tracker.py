@@ -28,7 +28,6 @@ INIT_SECONDS = 8.0
 """How long the server may take to answer before the run goes offline."""
 CLOSE_SECONDS = 20.0
 """How much later a run ends for its tracker, at most."""
-JOB_TYPE = "train"
 WITH_MODEL = b"model\n"
 """The last words to the process of a run that has exported its model."""
 
@@ -133,9 +132,8 @@ class WandB:
 
     def __init__(self, config: TrainConfig) -> None:
         run_dir = Path(config.run_dir)
-        # Copies of logged files wait here for `wandb sync`: with the run, not in somebody's home.
-        os.environ["WANDB_DATA_DIR"] = str(run_dir / "wandb")
-        self._run = _start(config)
+        tags = [config.name[:64], *config.tracking.tags]  # W&B takes no longer ones
+        self._run = start_run(run_dir, config.tracking, "train", tags, asdict(config))
         self._name = re.sub(r"[^\w.-]", "-", run_dir.name)
         if (report := run_dir / "data.json").exists():
             artifact = self._artifact("data", "dataset", json.loads(report.read_text()))
@@ -168,11 +166,15 @@ class WandB:
         return wandb.Artifact(f"{self._name}-{what}", type=kind, metadata=described)
 
 
-def _start(config: TrainConfig) -> Any:
+def start_run(
+    folder: Path, tracking: TrackingConfig, job_type: str, tags: list[str], config: dict[str, Any]
+) -> Any:
+    """The run of W&B that is kept in `folder` and has its name, the same one at every start."""
     import wandb
 
-    run_dir, tracking = Path(config.run_dir), config.tracking
-    id_file = run_dir / "wandb_id"
+    # Copies of logged files wait here for `wandb sync`: with the run, not in somebody's home.
+    os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
+    id_file = folder / "wandb_id"
     if not id_file.exists():
         id_file.write_text(secrets.token_hex(4))
 
@@ -180,14 +182,14 @@ def _start(config: TrainConfig) -> Any:
         return wandb.init(
             project=tracking.project,
             group=tracking.group,
-            job_type=JOB_TYPE,
-            tags=[config.name[:64], *tracking.tags],  # W&B takes no longer ones
-            name=run_dir.name,
+            job_type=job_type,
+            tags=tags,
+            name=folder.name,
             id=id_file.read_text().strip(),
             resume="allow",
-            dir=run_dir,
+            dir=folder,
             mode=mode,
-            config=asdict(config),
+            config=config,
             settings=wandb.Settings(silent=True, console="off", init_timeout=INIT_SECONDS),
         )
 

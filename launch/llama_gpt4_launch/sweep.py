@@ -36,8 +36,8 @@ from llama_gpt4.help import wants_help
 from llama_gpt4.program import hold, run_program
 from llama_gpt4_launch.sweep_config import SweepConfig, SweepProgram
 from llama_gpt4_launch.sweep_pool import Pool
-from llama_gpt4_launch.sweep_report import plot, ranked, table, write_tables
-from llama_gpt4_launch.sweep_trial import FINAL, Status, Trial
+from llama_gpt4_launch.sweep_report import plot, ranked, summarise, table, write_tables
+from llama_gpt4_launch.sweep_trial import FINAL, OVER, Status, Trial
 
 FLAGS = ("-m", "--multirun")
 MAX_NAME = 100
@@ -156,6 +156,8 @@ class Sweep:
         tracking = best.config.tracking
         if tracking.kind == "wandb":
             print(f"Weights & Biases: project {tracking.project}, group {tracking.group}")
+            if all(trial.status in OVER for trial in trials):
+                print(summarise(self._dir))
         print(f"sweep directory {self._dir} (sweep.json, sweep.csv)", flush=True)
 
     def code(self) -> ExitCode:

@@ -4,6 +4,8 @@ import csv
 import importlib.util
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 from llama_gpt4_launch.sweep_trial import Status, Trial
 
 MAX_CURVES_IN_LEGEND = 20
+SUMMARY_SECONDS = 60.0
+"""How much later a sweep ends for Weights & Biases, at most."""
 
 
 def write_tables(sweep_dir: Path, trials: Sequence[Trial]) -> None:
@@ -74,6 +78,22 @@ def plot(sweep_dir: Path, trials: Sequence[Trial]) -> str:
     FigureCanvasAgg(figure).print_png(str(aside))
     aside.replace(sweep_dir / "sweep.png")
     return f"plot {sweep_dir / 'sweep.png'}"
+
+
+def summarise(sweep_dir: Path) -> str:
+    """Let Weights & Biases have all that into one run; the line that says so, or why not."""
+    command = [sys.executable, "-m", "llama_gpt4.sweep_summary", str(sweep_dir)]
+    path = sweep_dir / "wandb.log"
+    with open(path, "wb") as log:
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=SUMMARY_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            return f"no summary in Weights & Biases within {SUMMARY_SECONDS:.0f} s: see {path}"
+    if done.returncode:
+        return f"no summary in Weights & Biases: see {path}"
+    return f"summary in Weights & Biases: {sweep_dir.name} (sweep directory, wandb/)"
 
 
 def _row(trial: Trial) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class Status(StrEnum):
 
 
 FINAL = (Status.DONE, Status.BEHIND)
+OVER = (*FINAL, Status.HUNG, Status.FAILED)
+"""What no trial of a sweep at its end goes beyond by itself."""
 STATUSES: dict[int, Status] = {ExitCode.DONE: Status.DONE, ExitCode.PREEMPTED: Status.PREEMPTED}
 """By exit code; any other is a failure."""
 

@@ -37,7 +37,7 @@ def test_an_array_of_trials_each_requeued_and_submitted_again_by_itself(
     slurm: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    words = ["optim.lr=1e-3,1e30", "seed=1,2", "train.steps=400"]
+    words = ["optim.lr=1e-3,1e30", "seed=1,2", "train.steps=200"]
     code, output = launch(tmp_path, *words, options=("--print", "array_limit=2"))
     assert code == 0 and "#SBATCH --array=0-3%2\n" in output
     assert f"\n  {tmp_path}/sweep/optim.lr=0.001,seed=2\n" in output
@@ -64,7 +64,7 @@ def test_an_array_of_trials_each_requeued_and_submitted_again_by_itself(
     seconds = time.monotonic() - began
     log = tmp_path / "sweep" / "logs" / f"slurm-{number}_0.out"
     assert "resuming after step" in log.read_text()
-    assert metrics(warned)[-1]["step"] == 400
+    assert metrics(warned)[-1]["step"] == 200
 
     code, output = launch(tmp_path, *words)
     assert code == 0 and output.count("done already") == 2

@@ -3,10 +3,12 @@
 import csv
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
-from llama_gpt4_launch.sweep_report import plot, ranked, table, write_tables
+from llama_gpt4_launch import sweep_report
+from llama_gpt4_launch.sweep_report import plot, ranked, summarise, table, write_tables
 from llama_gpt4_launch.sweep_trial import Status, Trial
 
 from llama_gpt4.compose import compose_training
@@ -87,3 +89,22 @@ def test_without_matplotlib_it_says_so(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "pip install matplotlib" in plot(tmp_path, trials)
     assert not (tmp_path / "sweep.png").exists()
+
+
+@pytest.mark.parametrize(
+    "code, seconds, line",
+    [
+        ("", 60.0, "summary in Weights & Biases: "),
+        ("raise OSError", 60.0, "no summary in Weights & Biases: see "),
+        ("import time; time.sleep(60)", 0.5, "no summary in Weights & Biases within 0 s: see "),
+    ],
+)
+def test_a_summary_is_waited_for_a_bounded_time_and_never_fails(
+    code: str, seconds: float, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program"
+    program.write_text(f"#!{sys.executable}\n{code}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    monkeypatch.setattr(sweep_report, "SUMMARY_SECONDS", seconds)
+    assert summarise(tmp_path).startswith(line)
