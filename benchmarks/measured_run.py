@@ -32,6 +32,10 @@ class Measured:
     peak_bytes: int
     """Largest resident memory of any rank since it began."""
     first_loss: float
+    children_cpu_seconds: float
+    """Of what the ranks have started: trackers."""
+    children_whole_cpu_seconds: float
+    """The same from its first to its last moment, before and after the measured steps as well."""
     load: float
     """One-minute load average before the run: what others did on the machine."""
 
@@ -55,7 +59,8 @@ def measure(
             for environment in environments()
         ]
         try:
-            stamps = list(stamped_lines(run_dir / "metrics.jsonl", ranks))
+            children = Children([rank.pid for rank in ranks])
+            stamps = list(stamped_lines(run_dir / "metrics.jsonl", ranks, children))
             codes = [rank.wait() for rank in ranks]
         finally:
             for rank in ranks:
@@ -70,6 +75,8 @@ def measure(
         cpu_seconds=measured[-1].cpu_seconds - began.cpu_seconds,
         peak_bytes=measured[-1].peak_bytes,
         first_loss=stamps[0].line["loss"],
+        children_cpu_seconds=measured[-1].children_cpu_seconds - began.children_cpu_seconds,
+        children_whole_cpu_seconds=children.cpu_seconds(),
         load=load,
     )
 
@@ -100,19 +107,45 @@ class Stamp:
     line: dict[str, Any]
     clock: float
     cpu_seconds: float
+    children_cpu_seconds: float
     peak_bytes: int
 
 
-def stamped_lines(path: Path, ranks: Processes) -> Iterator[Stamp]:
+class Children:
+    """Processes below `roots`, with the CPU time that each had spent when it was last seen."""
+
+    def __init__(self, roots: list[int]) -> None:
+        self._roots = roots
+        self._ticks: dict[int, int] = {}
+
+    def cpu_seconds(self) -> float:
+        parents, ticks = {}, {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = path.read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended meanwhile
+                continue
+            pid = int(path.parent.name)
+            parents[pid], ticks[pid] = int(fields[1]), int(fields[11]) + int(fields[12])
+        known = set(self._roots)
+        while new := {pid for pid, parent in parents.items() if parent in known} - known:
+            known |= new
+        self._ticks |= {pid: ticks[pid] for pid in (known - set(self._roots)) & ticks.keys()}
+        return sum(self._ticks.values()) / os.sysconf("SC_CLK_TCK")
+
+
+def stamped_lines(path: Path, ranks: Processes, children: Children) -> Iterator[Stamp]:
     """Each training line of `path`, until the ranks are done or one of them fails."""
     n_read = 0
     while all(rank.poll() in (None, 0) for rank in ranks):
         text = path.read_text() if path.exists() and path.stat().st_size > n_read else ""
         new = text[n_read : text.rfind("\n") + 1]
         n_read += len(new)
+        below = children.cpu_seconds()
         for line in map(json.loads, new.splitlines()):
             if "loss" in line:
-                yield Stamp(line, time.perf_counter(), cpu_seconds(ranks), peak_bytes(ranks))
+                clock, own = time.perf_counter(), cpu_seconds(ranks)
+                yield Stamp(line, clock, own, below, peak_bytes(ranks))
         if all(rank.poll() == 0 for rank in ranks):
             return
         time.sleep(POLL_SECONDS)

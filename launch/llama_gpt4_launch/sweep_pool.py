@@ -56,6 +56,8 @@ class Pool:
         if self._config.hostfile is None:
             uses_gpus = any(config.launch.device != "cpu" for config in configs)
             self._slots = slots_here(self._config.devices, uses_gpus)
+        elif not self._slots:
+            raise InputError(f"no host of {self._config.hostfile} can be reached any more")
         counts = [self._count(config) for config in configs]
         for n in counts:
             if not take(self._slots, n):

@@ -85,6 +85,14 @@ def idle_nodes() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def start_again(number: str) -> None:
+    """Slurm itself lets two minutes pass before it starts what was requeued; sooner than this, a
+    job can see half of its nodes, or be refused for the credential of its first start."""
+    wait_until(lambda: idle_nodes() == "2")
+    time.sleep(5)
+    subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now"], check=True)
+
+
 def output(run_dir: Path, number: str) -> str:
     return (run_dir / "logs" / f"slurm-{number}.out").read_text()
 
@@ -132,7 +140,7 @@ def test_a_warned_job_saves_requeues_itself_and_resumes(slurm: Path, tmp_path: P
     seconds = wait_until(lambda: job(number)["Restarts"] == "1")
     record(f"| slurm, warned by USR1 | requeued after {seconds:.0f} s |")
     assert "saved step" in output(run_dir, number)
-    subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now"], check=True)
+    start_again(number)
     wait_until(lambda: "resuming after step" in output(run_dir, number))
     held = run_here("launch", "slurm", "nodes=2", "processes_per_node=1", "--", *FAST,
                     f"run_dir={run_dir}", "train.steps=5000")  # fmt: skip
@@ -193,10 +201,7 @@ def test_a_node_that_fails_puts_the_job_back_into_the_queue(slurm: Path, tmp_pat
     finally:
         subprocess.run([SCRIPT, "revive", slurm], check=True)
     record(f"| slurm, n2 and its slurmd killed | requeued after {seconds:.0f} s |")
-    # Slurm itself lets two minutes pass; a job that starts sooner can see half of its nodes.
-    wait_until(lambda: idle_nodes() == "2")
-    time.sleep(5)
-    subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now"], check=True)
+    start_again(number)
     wait_until(lambda: "resuming after step" in output(run_dir, number))
     subprocess.run(["scancel", number], check=True)
     wait_until(lambda: has_state(number, "CANCELLED"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..command import FAST, metrics
 from ..e2e.test_sweep import rows
-from .test_slurm_nodes import job, run_here, slurm, wait_until  # noqa: F401
+from .test_slurm_nodes import job, run_here, slurm, start_again, wait_until  # noqa: F401
 from .test_slurm_nodes import pytestmark as pytestmark
 from .test_two_hosts import record
 
@@ -59,7 +59,7 @@ def test_an_array_of_trials_each_requeued_and_submitted_again_by_itself(
     warning.wait()
     wait_until(lambda: in_queue(number) == [f"{number}_0"])
     assert [job(f"{number}_{task}")["Restarts"] for task in (1, 2, 3)] == ["0", "0", "0"]
-    subprocess.run(["scontrol", "update", f"jobid={number}_0", "StartTime=now"], check=True)
+    start_again(f"{number}_0")
     wait_until(lambda: in_queue(number) == [])
     seconds = time.monotonic() - began
     log = tmp_path / "sweep" / "logs" / f"slurm-{number}_0.out"

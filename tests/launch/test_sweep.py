@@ -29,6 +29,14 @@ def handlers_put_back() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(autouse=True)
+def summaries(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Sweeps that Weights & Biases was to have a summary of, which takes seconds a time."""
+    found: list[Path] = []
+    monkeypatch.setattr(sweep, "summarise", lambda folder: found.append(folder) or "summary")
+    return found
+
+
 def run(folder: Path, *words: str) -> tuple[int, list[dict[str, Any]]]:
     """The exit code of a sweep and its table."""
     try:
@@ -63,12 +71,16 @@ def test_hydra_makes_the_trials_and_our_launcher_runs_them(
 
 
 def test_the_next_start_tries_again_only_what_is_not_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    summaries: list[Path],
 ) -> None:
     trains_by(monkeypatch, "sys.exit(75) if config['optim']['lr'] == 0.02 else write(2, 3.0)")
     code, table = run(tmp_path / "s", "optim.lr=0.01,0.02")
     assert code == 75, "nothing is wrong with what is left"
     assert [row["status"] for row in table] == ["done", "preempted"]
+    assert summaries == [], "it is not at its end"
     trains_by(monkeypatch, "write(3, 2.0)")
     capsys.readouterr()
     code, table = run(tmp_path / "s", "optim.lr=0.01,0.02")
@@ -80,6 +92,7 @@ def test_the_next_start_tries_again_only_what_is_not_done(
     out = capsys.readouterr().out
     assert "optim.lr=0.01: done already" in out
     assert "optim.lr=0.01: starts" not in out
+    assert summaries == [tmp_path / "s"]
 
 
 @pytest.mark.parametrize("left, code", [({2}, 2), ({2, 75}, 1)])
