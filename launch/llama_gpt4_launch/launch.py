@@ -157,9 +157,10 @@ def _end_with(code: ExitCode) -> None:
 def _help() -> str:
     places = "\n".join(f"  {where:<12}{what}" for where, (_, what) in PLACES.items())
     return (
-        "usage: llama-gpt4 launch <where> [--print] [key=value …] -- [key=value of train …]\n\n"
-        f"{places}\n\n"
+        "usage: llama-gpt4 launch <where> [--print] [key=value …] -- [-m] [key=value of train …]"
+        f"\n\n{places}\n\n"
         "`llama-gpt4 launch <where> --help` lists the keys before the --; those after it "
-        "are `llama-gpt4 train`'s.\n--print shows the exact commands or script "
-        "and starts nothing.\n"
+        "are `llama-gpt4 train`'s.\n"
+        "`launch slurm … -- -m …` submits the trials of a sweep as a job array.\n"
+        "--print shows the exact commands or script and starts nothing.\n"
     )

@@ -128,7 +128,7 @@ class Sweep:
             require_consistent(trial.config, trial.processes)
         once = list({trial.name: trial for trial in trials}.values())
         for trial in once:
-            if trial.status in FINAL or trial.recall():
+            if (trial.status in FINAL or trial.recall()) and self._place.starts:
                 print(f"{trial.name}: {trial.status} already", flush=True)
         self._place.ready([trial for trial in once if trial.status not in FINAL])
         self.has_started = self._place.starts

@@ -24,7 +24,7 @@ class SweepConfig:
     environment: EnvironmentConfig
     hang_seconds: float | None
     """A trial that writes no line of metrics for so long is ended, to be resumed by the next start;
-    longer than loading, evaluating or saving takes. null: never."""
+    longer than loading, evaluating or saving takes. null: never. Slurm's own limit is of time."""
     median_after_steps: int | None
     """From this step on, stop a trial whose lowest loss is above the median of the others' lowest
     by the same step; null: never."""

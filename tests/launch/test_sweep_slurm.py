@@ -71,6 +71,7 @@ def test_the_same_line_submits_what_is_neither_done_nor_queued(
     ends(cluster, "seed=3", 1, "the loss is not finite")
     assert run(cluster, "seed=1,2,3", options=("--print",)) == 0
     out = capsys.readouterr().out
+    assert out.startswith("#!/bin/bash\n"), "it can be handed to sbatch"
     assert "# seed=3: the loss is not finite\n" in out and "#SBATCH --array=0-0\n" in out
     assert run(cluster, "seed=1,2,3") == 0
     assert submitted(cluster) == ["seed=3"]
