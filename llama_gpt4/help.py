@@ -30,8 +30,7 @@ def wants_help(program: str, schema: type, arguments: Sequence[str]) -> bool:
         if overrides is None:
             return False
         trains = schema is TrainConfig
-        file = program.replace(" ", "/")
-        config = training_config(overrides) if trains else compose(schema, file, overrides)
+        config = training_config(overrides) if trains else compose(schema, program, overrides)
     except InputError as error:
         print(f"llama-gpt4 {_command(program)}: {error}", file=sys.stderr)
         raise SystemExit(ExitCode.BAD_INPUT) from error
@@ -40,8 +39,8 @@ def wants_help(program: str, schema: type, arguments: Sequence[str]) -> bool:
 
 
 def _command(program: str) -> str:
-    """What is typed for a program: the values of `data answer` are in data_gen/answer.yaml."""
-    return program.replace("data_gen/", "data ")
+    """What is typed for the program of `conf/<program>.yaml`."""
+    return program.replace("data_gen/", "data ").replace("/", " ")
 
 
 def _without_cfg(arguments: Sequence[str]) -> list[str] | None:

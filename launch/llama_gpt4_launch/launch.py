@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     schema = PLACES[where][0]
     if schema is None and not is_print and not options:
         return local.main(training)
-    if schema is not None and wants_help(f"launch {where}", schema, options):
+    if schema is not None and wants_help(f"launch/{where}", schema, options):
         return ExitCode.DONE
     return run_program("launch", lambda report: run(where, options, training, is_print, report))
 
