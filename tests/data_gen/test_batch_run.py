@@ -132,11 +132,12 @@ def test_a_request_is_tried_so_many_times_and_not_more(tmp_path: Path) -> None:
 
 
 def test_a_full_queue_is_waited_for_while_other_batches_end(tmp_path: Path) -> None:
-    ends = ["failed", "completed", "failed", "completed", "failed", "completed"]
+    ends = ["failed", "failed", "completed", "failed", "completed", "completed"]
     with running_batch_server(ends=ends) as server:
         items = asked(server, 6)
         generated, journal = go(items, server, tmp_path, most_requests=2, attempts=2)
         assert generated.trouble is None and not unanswered(items, journal)
+        assert len(server.service.batches) == 3 + 2 + 1, "the refused ones wait for the one at work"
 
 
 def test_batches_that_are_always_too_much_end_the_run_with_the_way_out(tmp_path: Path) -> None:
