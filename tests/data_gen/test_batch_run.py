@@ -21,7 +21,7 @@ from .batch_runs import (
     kill_before_rename,
     unanswered,
 )
-from .batch_server import BatchServer, running_batch_server
+from .batch_server import TERMINAL, BatchServer, running_batch_server
 from .teacher_answers import answer
 
 GPT_4 = Price(input_usd=30.0, output_usd=60.0)
@@ -207,9 +207,19 @@ def test_a_batch_is_only_made_if_the_most_that_it_can_cost_is_left(
     items = asked(server, 20)
     most_usd = (20 * 30 + 512 * 60) / 1e6 / 2  # of one request, prompt rounded up
     budget_usd = 6.5 * most_usd
+    create, under_way = server.service.create, []
+
+    def create_and_look(asked: dict[str, Any]) -> dict[str, Any]:
+        under_way.append(
+            [b["id"] for b in server.service.batches.values() if b["status"] not in TERMINAL]
+        )
+        return create(asked)
+
+    server.service.create = create_and_look  # type: ignore[method-assign]
     generated, journal = go(items, server, tmp_path, price=GPT_4, budget_usd=budget_usd)
     counts = [batch["request_counts"]["total"] for batch in server.service.batches.values()]
     assert counts[0] == 6 and len(counts) > 1, "what six left of it was enough for more"
+    assert not any(under_way), "what six may still cost is not spent on others"
     assert generated.spent_usd is not None and generated.spent_usd <= budget_usd
     assert (generated.trouble == "run.budget_usd") == bool(unanswered(items, journal))
 
