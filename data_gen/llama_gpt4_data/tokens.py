@@ -34,6 +34,11 @@ class TokenCounter:
     def _bpe(self) -> Any:
         return _encoding(self.encoding)
 
+    def load(self) -> None:
+        """Read the table now. It takes half a second, in which an event loop would stand still and
+        let the time limits of answers pass that are there already."""
+        _encoding(self.encoding)
+
     def text(self, text: str) -> int:
         pieces = (text[start : start + PIECE] for start in range(0, len(text), PIECE))
         return sum(len(self._bpe.encode_ordinary(piece)) for piece in pieces)

@@ -22,7 +22,7 @@ def test_nothing_is_lost_or_paid_twice_whatever_passes_by_waiting(answering: Ans
     faults = {kind: 0.03 for kind in TRANSIENT} | {"hang": 0.02}
     answering.teacher.behaves(latency_seconds=0.005, faults=faults, seed=1)
     records = instructions(200)
-    assert_complete(answering(records, "teacher.timeout_seconds=0.5"), records)
+    assert_complete(answering(records, "teacher.timeout_seconds=1"), records)
     stats = answering.teacher.stats()
     assert set(TRANSIENT) <= stats.kinds.keys() and stats.kinds["abandoned"], "all faults happened"
     assert stats.paid_twice == 0 and len(stats.answers) == 200
