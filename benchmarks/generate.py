@@ -25,6 +25,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))  # the server is that of the tests
 
 from measured_client import watch  # noqa: E402
+from train_cpu import commit, cpu_model  # noqa: E402
 
 from llama_gpt4.prompt import render_prompt  # noqa: E402
 from llama_gpt4.records import read_records  # noqa: E402
@@ -38,6 +39,9 @@ CONDITIONS: dict[str, dict[str, float]] = {
     "no faults": {},
     "faults": {"429-bare": 0.05, "500": 0.02, "drop": 0.01, "hang": 0.002},
 }
+
+LESSON = """At 256 in flight and 200 ms nobody can do more than 1,280 requests a second. With faults
+the last requests to hang decide: two time-outs in a row of one request are 10 s."""
 
 
 @dataclass(frozen=True)
@@ -257,35 +261,21 @@ def store(runs: list[Measured], table: str, arguments: argparse.Namespace) -> No
     text = f"""# Asking a teacher: us, AsyncOpenAI and curator
 
 Written by `python benchmarks/generate.py` on {date.today()}, commit {commit()}.
-{cpu_model()}, {os.cpu_count()} cores, which the clients share with
-the server (0.06 ms CPU a request). Ours has {versions(sys.executable)}; curator's interpreter
-{versions(arguments.curator_python)}. {arguments.requests:,} questions,
-answers after {1000 * LATENCY_SECONDS:.0f} ms, 256 in flight unless a line says
-otherwise;
-{arguments.repeats} interleaved repeats, medians (smallest–largest); lost, duplicate and paid twice
-are summed over the repeats. Others kept the machine at load averages of {min(loads):.1f} to
-{max(loads):.1f}: where these exceed {os.cpu_count()}, the CPU seconds say more than the clock.
-With faults, 5 % of attempts meet 429 without Retry-After, 2 % meet 500, 1 % a dropped connection,
-0.2 % no answer; clients give up after {TIMEOUT_SECONDS} s.
+{cpu_model()}, {os.cpu_count()} cores, which the clients share with the server (0.06 ms CPU a
+request). Ours and AsyncOpenAI: {versions(sys.executable)}.
+Curator: {versions(arguments.curator_python)}.
+{arguments.requests:,} questions, answers after {1000 * LATENCY_SECONDS:.0f} ms, 256 in flight
+unless a line says otherwise; {arguments.repeats} interleaved repeats, medians (smallest–largest);
+lost, duplicate and paid twice are summed over the repeats. Others kept the machine at load
+averages of {min(loads):.1f} to {max(loads):.1f}: where these exceed {os.cpu_count()}, the CPU
+seconds say more than the clock. With faults, 5 % of attempts meet 429 without Retry-After, 2 % meet
+500, 1 % a dropped connection, 0.2 % no answer; clients give up after {TIMEOUT_SECONDS} s.
 
 {table}
 
-At 256 in flight and 200 ms nobody can do more than 1,280 requests a second. With faults the last
-requests to hang decide: two time-outs in a row of one request are 10 s.
+{LESSON}
 """
     (folder / "generate.md").write_text(text)
-
-
-def commit() -> str:
-    git = ["git", "-C", str(HERE)]
-    name = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True)
-    return name.stdout.strip() + (" with changes" if changed.stdout else "")
-
-
-def cpu_model() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
 
 
 def versions(python: str) -> str:
