@@ -86,14 +86,6 @@ def test_the_same_line_submits_what_is_neither_done_nor_queued(
     assert "best: seed=1" in capsys.readouterr().out
 
 
-def test_what_has_ended_before_is_not_the_end_of_a_longer_training(cluster: Path) -> None:
-    assert run(cluster, "seed=1,2", "train.steps=5") == 0
-    ends(cluster, "seed=1", 0)
-    assert run(cluster, "seed=1,2", "train.steps=9") == 0
-    assert submitted(cluster) == ["seed=1", "seed=2"]
-    assert not (cluster / "sweep" / "seed=1" / "exit.json").exists()
-
-
 @pytest.mark.parametrize(
     "words, message",
     [
