@@ -68,9 +68,11 @@ def overhead(runs: list[Measured], quantity: str) -> list[float]:
     return sorted(b / a - 1 for a, b in zip(with_it, without, strict=True))
 
 
-def within(tracked: list[Measured]) -> list[float]:
-    """The tracker's share of the CPU seconds of the ranks, over the measured steps; sorted."""
-    return sorted(run.children_cpu_seconds / run.cpu_seconds for run in tracked)
+def within(tracked: list[Measured], quantity: str) -> list[float]:
+    """The tracker's CPU seconds over the measured steps, of those that the ranks spent, or of the
+    seconds on the clock of as many cores as there are ranks; sorted."""
+    whole = {"cpu_seconds": 1, "seconds": RANKS}[quantity]
+    return sorted(run.children_cpu_seconds / (whole * getattr(run, quantity)) for run in tracked)
 
 
 def store(runs: list[Measured], arguments: argparse.Namespace) -> None:
@@ -82,29 +84,32 @@ def store(runs: list[Measured], arguments: argparse.Namespace) -> None:
         writer.writerows(asdict(run) for run in runs)
     cpu, clock = (overhead(runs, f"tokens_per_{what}") for what in ("cpu_second", "second"))
     tracked = [run for run in runs if run.side == "wandb"]
-    assert not any(run.children_whole_cpu_seconds for run in runs if run.side == "none")
     around = median(r.children_whole_cpu_seconds - r.children_cpu_seconds for r in tracked)
-    a_line = median(run.children_cpu_seconds for run in tracked) / arguments.steps
-    a_second = arguments.steps / median(run.seconds for run in tracked)
+    a_second = median(run.children_cpu_seconds / run.seconds for run in tracked)
+    on_clock, of_ranks = (
+        percents(within(tracked, quantity), "") for quantity in ("seconds", "cpu_seconds")
+    )
     loads = [run.load for run in runs]
     text = f"""# What tracking costs a training
 
 Written by `python benchmarks/tracking.py` on {date.today()}, commit {commit()}, on
 {os.cpu_count()} cores that other jobs shared. The tiny recipe on {RANKS} processes,
-{arguments.steps} steps after {arguments.warmup_steps}, a line of metrics a step
-({a_second:.1f} a second); {arguments.repeats} interleaved repeats of `tracking=wandb` (offline)
+{arguments.steps} steps after {arguments.warmup_steps}, a line of metrics a step;
+{arguments.repeats} interleaved repeats of `tracking=wandb` (offline)
 and `tracking=none`. Load averages before the runs were {min(loads):.1f} to {max(loads):.1f}. The
 goal is {GOAL:.0%}.
 
 ## Within a tracked run
 
-| CPU seconds of the tracker and all that it starts, of those of the ranks | median | least | most |
+| CPU seconds of the tracker and all that it starts, in these steps | median | least | most |
 |---|---|---|---|
-| over the measured steps | {percents(within(tracked), "")} |
+| of the seconds of {RANKS} cores, which the ranks fill where nobody else does | {on_clock} |
+| of the CPU seconds that the ranks got | {of_ranks} |
 
-That is {1000 * a_line:.1f} ms of one core for a line of metrics. To start and to end it takes
-{around:.1f} CPU seconds more, once a run: under {GOAL:.0%} as well from
-{around / GOAL / RANKS:.0f} seconds of training on {RANKS} busy cores.
+The tracker looks once a second, whatever the ranks come to: {1000 * a_second:.1f} ms of one core a
+second. So the first line is what training on cores of its own pays, and the second grows as others
+take the cores away. To start and to end it takes {around:.1f} CPU seconds more, once a run: under
+{GOAL:.0%} as well from {around / GOAL / RANKS:.0f} seconds of training on {RANKS} busy cores.
 
 ## Between runs
 
@@ -113,8 +118,7 @@ That is {1000 * a_line:.1f} ms of one core for a line of metrics. To start and t
 | CPU seconds of the ranks | {percents(cpu)} |
 | seconds on the clock, the tracker on the same {os.cpu_count()} cores | {percents(clock)} |
 
-Repeats differ by more than the goal here, with or without tracking; this shows only that nothing
-large is hidden outside of what the first table counts.
+Where the load of the machine changes between runs, as here, this cannot resolve the goal.
 """
     name.with_suffix(".md").write_text(text)
     print(text)
