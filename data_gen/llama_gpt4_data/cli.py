@@ -8,6 +8,7 @@ from llama_gpt4.program import show
 
 TASKS = {
     "answer": ("llama_gpt4_data.answer", "have a teacher answer instructions"),
+    "instruct": ("llama_gpt4_data.instruct", "have new instructions written, out of a few"),
     "translate": ("llama_gpt4_data.translate", "have instructions and inputs translated"),
     "rate": ("llama_gpt4_data.rate", "have a judge rate the answers of several models"),
     "compare": ("llama_gpt4_data.compare", "make pairs of better and worse answers of ratings"),

@@ -10,7 +10,7 @@ from llama_gpt4.prompt import render_prompt
 from llama_gpt4_data.endpoint_config import EndpointConfig
 from llama_gpt4_data.joined import Answered
 from llama_gpt4_data.sources import Source
-from llama_gpt4_data.task import Counted, Ended, Made, provenance
+from llama_gpt4_data.task import Counted, Ended, Made, call
 
 STATES = ("rated", "failed", "empty", "open")
 
@@ -136,10 +136,8 @@ def _rating(ended: Ended, judge: EndpointConfig) -> dict[str, Any]:
     assert ended.made is not None
     if not ended.replies:
         return {"score": None, "failure": ended.made.failure}
-    origin = provenance("rate", ended.item, ended.replies, ended.made, judge)
     told = ended.made.record or {"score": None, "failure": ended.made.failure}
-    shared = ("task", "derived_from", "licence")
-    return told | {key: value for key, value in origin.items() if key not in shared}
+    return told | {"findings": ended.made.findings} | call(ended.item, ended.replies, judge)
 
 
 def _states(ratings: Sequence[Ended]) -> dict[str, Any]:

@@ -129,12 +129,16 @@ def provenance(
     task: str, item: TaskItem, replies: Sequence[Reply], made: Made, endpoint: EndpointConfig
 ) -> dict[str, Any]:
     """Who made a record, from what and how."""
+    origin = {"task": task, "derived_from": item.source.origin, "findings": made.findings}
+    return origin | call(item, replies, endpoint)
+
+
+def call(item: Item, replies: Sequence[Reply], endpoint: EndpointConfig) -> dict[str, Any]:
+    """Who gave `replies`, to what and at what expense."""
     last = replies[-1]
     request = item.request(replies[:-1])
     assert request is not None
     return {
-        "task": task,
-        "derived_from": item.source.origin,
         "model": last.model,
         "endpoint": endpoint.address,
         "parameters": {
@@ -142,7 +146,6 @@ def provenance(
         },
         "prompt_sha256": request.prompt_hash,
         "finish_reason": last.finish_reason,
-        "findings": made.findings,
         "time": last.time,
         "requests": [reply.key for reply in replies],
         "prompt_tokens": _sum(reply.prompt_tokens for reply in replies),

@@ -9,6 +9,8 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
+from .teacher_tasks import tasks
+
 TRAITS = (
     "It depends on the place and the time.",
     "Most people agree, and a few have good reasons not to.",
@@ -46,6 +48,8 @@ def answer(question: str) -> str:
     texts = [text for _, text in _PAIR.findall(question)] or _RATED.findall(question)
     if texts:
         return _judgement(question, [hidden_score(text) for text in texts])
+    if (listed := tasks(question)) is not None:
+        return listed
     if _TO_CHINESE.search(question):
         return _translation(question)
     return _statement(question, is_chinese=_HAN.search(question) is not None)
