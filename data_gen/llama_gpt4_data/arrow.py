@@ -11,8 +11,9 @@ from llama_gpt4.errors import InputError
 
 
 def write_arrow(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Put `records` in the place of `folder`, whole or not at all. `provenance` is JSON in a text:
-    a column of Arrow has one type, and the parameters of two requests may differ. No records leave
+    """Put `records` in the place of `folder`, whole or not at all. An object is JSON in a text:
+    a column of Arrow has one type, with each key that any record has, and the parameters of two
+    requests may differ, as may the instructions that two are most similar to. No records leave
     no folder, for `datasets` opens none that is empty."""
     import datasets  # seconds
 
@@ -36,7 +37,7 @@ def write_arrow(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
 
 def _value(column: str, record: Mapping[str, Any]) -> Any:
     value = record.get(column)
-    if column == "provenance":
+    if isinstance(value, Mapping):
         value = json.dumps(value, ensure_ascii=False)
     # Half a letter, which a model may have been cut at, is no text to Arrow.
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

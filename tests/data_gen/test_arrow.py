@@ -30,6 +30,15 @@ def test_datasets_loads_what_was_written(tmp_path: Path, capfd: pytest.CaptureFi
     assert capfd.readouterr().err == "", "a progress bar of seconds' work is noise"
 
 
+def test_keys_that_differ_between_records_are_no_columns(tmp_path: Path) -> None:
+    """Ten nearest instructions a record would be half a million keys, each in every record."""
+    records = [{"nearest": {f"instruction {n}": 0.5}} for n in range(3)]
+    write_arrow(tmp_path / "arrow", records)
+    assert [json.loads(row["nearest"]) for row in loaded(tmp_path / "arrow")] == [
+        record["nearest"] for record in records
+    ]
+
+
 def test_the_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     write_arrow(tmp_path / "arrow", RECORDS)
     (tmp_path / "arrow.partial").mkdir()  # as a killed run leaves it
