@@ -119,6 +119,7 @@ def as_preference(pair: Pair) -> dict[str, Any]:
             "file": comparison.file,
             "index": comparison.index,
         },
+        "licence": comparison.licence,
     }
 
 
@@ -136,6 +137,7 @@ def report_of(result: Paired) -> dict[str, Any]:
         "candidates": result.candidates.total(),
         **{state: result.candidates[state] for state in ("pairs", "ties", "same_text")},
         "by_sources": _by_sources(result),
+        "licences": sorted({c.licence or UNKNOWN for c in result.comparisons}),
     }
 
 
@@ -184,4 +186,5 @@ def lines(report: dict[str, Any]) -> list[str]:
         if first == second:
             wins = f"{first}: {row['first_wins']} pairs"
         told.append(f"{wins}, {row['ties']} ties{points}")
+    told.append(f"licence of the ratings: {', '.join(report['licences'])}")
     return told

@@ -68,6 +68,8 @@ class Comparison:
     """All have scores, or none has one and the better come first."""
     id: str | None
     """The file's own."""
+    licence: str | None
+    """Of the ratings, where the record says so."""
     file: str
     index: int
     """Place in a JSON array, from 0; line of a JSONL file, from 1."""
@@ -151,9 +153,15 @@ def _comparison(value: Any, file: str, index: int) -> Comparison:
         turns=turns,
         responses=responses,
         id=None if own is None else str(own),
+        licence=_licence(value.get("provenance")),
         file=file,
         index=index,
     )
+
+
+def _licence(provenance: Any) -> str | None:
+    licence = provenance.get("licence") if isinstance(provenance, dict) else None
+    return licence if isinstance(licence, str) else None
 
 
 def _prompt(value: dict[str, Any], name: str) -> list[Turn]:

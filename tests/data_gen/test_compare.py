@@ -67,6 +67,7 @@ def test_pairs_in_three_layouts(compare: Any) -> None:
         "chosen_source": "davinci",
         "rejected_source": "gpt4",
         "derived_from": {"id": None, "file": str(out.parent / "rated.json"), "index": 1},
+        "licence": None,
     }
 
 
@@ -87,6 +88,14 @@ def test_what_became_of_everything(compare: Any, capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out.splitlines()
     assert "7 candidates: 5 pairs, 2 ties, 0 of the same text" in shown
     assert "davinci 1 : 0 gpt4, 2 ties, by 1.50 points" in shown
+
+
+def test_the_licence_of_the_ratings_goes_with_the_pairs(compare: Any) -> None:
+    rated = [{**record, "provenance": {"licence": "cc-by-nc-4.0"}} for record in RATED]
+    _, out = compare(rated)
+    lines = (out / "preferences.jsonl").read_text().splitlines()
+    assert {json.loads(line)["licence"] for line in lines} == {"cc-by-nc-4.0"}
+    assert json.loads((out / "report.json").read_text())["licences"] == ["cc-by-nc-4.0"]
 
 
 def test_ties_can_stay_in_the_file_of_scores(compare: Any) -> None:
