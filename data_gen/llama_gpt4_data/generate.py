@@ -7,6 +7,7 @@ from there.
 
 import json
 import multiprocessing
+import resource
 import signal
 import sys
 from collections import Counter
@@ -30,6 +31,8 @@ from llama_gpt4_data.ledger import OUT_OF_BUDGET, Ledger
 from llama_gpt4_data.worker import Item, Outcome, Share, replies_to, run_worker
 
 SHOW_SECONDS = 0.2
+SPARE_FILES = 64
+"""Open files that a process has beside its connections."""
 FORK = multiprocessing.get_context("fork")
 """Workers find items and journal in the memory that they inherit."""
 
@@ -92,6 +95,7 @@ def _ask_live(
     n = min(run.workers, len(todo), endpoint.in_flight)
     if todo:
         require_no_batches(Path(run.output_dir))
+        raise_file_limit(endpoint.in_flight)
     while todo:
         import llama_gpt4_data.client  # noqa: F401  # slow: once, before workers are forked
 
@@ -180,6 +184,19 @@ def journal_folder(run: RunConfig, endpoint: EndpointConfig) -> Path:
     """A folder a model, so that no run reads the replies of all others."""
     name = "".join(c if c.isalnum() or c in "-._" else "_" for c in endpoint.model)
     return Path(run.journal_dir).expanduser() / name
+
+
+def raise_file_limit(in_flight: int) -> None:
+    """Let this process and its workers have a connection for each request in flight."""
+    needed = in_flight + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise InputError(
+            f"in_flight={in_flight} needs {needed} open files, and this system allows {hard}: "
+            f"lower it to {max(1, hard - SPARE_FILES)}, or raise `ulimit -Hn`"
+        )
+    if soft != resource.RLIM_INFINITY and needed > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 class Worker:

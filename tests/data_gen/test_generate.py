@@ -1,5 +1,7 @@
 """Items in, replies in the journal, by any number of worker processes."""
 
+import os
+import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ from llama_gpt4_data.generation_config import RunConfig
 from llama_gpt4_data.journal import Journal
 from llama_gpt4_data.requests import Reply, Request
 from llama_gpt4_data.worker import replies_to
+
+from llama_gpt4.errors import InputError
 
 from .endpoints import endpoint_config, prices_config, request, run_config
 from .teacher import Teacher
@@ -105,6 +109,26 @@ def test_trouble_is_told_with_the_model_and_its_address(
     generated, _ = go(items, run_config, teacher)
     assert generated.trouble is not None
     assert generated.trouble.startswith(f"gpt-4 at {teacher.base_url} does not answer: 401: ")
+
+
+def test_open_files_are_allowed_or_the_line_says_how_many(
+    teacher: Teacher, run_config: RunConfig
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    child = os.fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (80, 200))
+        items = asked(teacher, 150)
+        generated, _ = go(items, run_config, teacher, in_flight=120)
+        went_well = not generated.failures and not generated.retries
+        try:
+            go(asked(teacher, 160), run_config, teacher, in_flight=150)
+        except InputError as error:
+            says = "needs 214 open files, and this system allows 200: lower it to 136" in str(error)
+            os._exit(7 if went_well and says else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
 
 
 def test_a_models_replies_lie_in_a_folder_of_its_own(run_config: RunConfig) -> None:
