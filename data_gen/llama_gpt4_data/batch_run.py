@@ -137,6 +137,7 @@ class BatchRun:
         """Reasons why requests went into another batch."""
 
     async def see_through(self, bar: Any) -> None:
+        """Hand over, watch and take in, until nothing is open or nothing more may be asked."""
         metadata = {
             "program": "llama-gpt4",
             "task": self._job.task,

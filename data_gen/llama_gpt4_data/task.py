@@ -177,6 +177,7 @@ def write(
 def report(
     task: str, counted: Counted, generated: Generated, endpoint: EndpointConfig
 ) -> dict[str, Any]:
+    """`report.json`: what became of the items, by reason, and what that cost in US dollars."""
     return {
         "task": task,
         "model": endpoint.model,
