@@ -99,8 +99,8 @@ def _ask_live(
     while todo:
         import llama_gpt4_data.client  # noqa: F401  # slow: once, before workers are forked
 
-        if price is not None:
-            counter.load()  # as slow; a lost answer, whose cost is counted, would begin it
+        if run.budget_usd is not None:
+            counter.load()  # as slow; every request is counted before it is sent
         spent_usd = ledger.spent_usd + generated.lost_usd
         left_usd = None if run.budget_usd is None else run.budget_usd - spent_usd
         shares = [

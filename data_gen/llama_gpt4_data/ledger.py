@@ -28,6 +28,10 @@ class Price:
         for name in ("input_usd", "output_usd"):
             require(getattr(self, name) >= 0, f"price: {name}={getattr(self, name)} is negative")
 
+    @property
+    def is_any(self) -> bool:
+        return self.input_usd > 0 or self.output_usd > 0
+
     def of(self, prompt_tokens: float, completion_tokens: float) -> float:
         return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / MILLION
 
@@ -50,6 +54,9 @@ class Ledger:
         self.spent_usd = 0.0
         self.lost_usd = 0.0
         """At most, for answers that never arrived whole."""
+        self._lost: list[Request] = []
+        """Those that nobody needs to know the cost of before the end: counting them takes time in
+        which replies would wait."""
         self._reserved_usd, self._n_reserved = 0.0, 0
         self._most_per_counted = 1.0
         """Tokens that the endpoint found in a prompt for one that is counted here, at most: servers
@@ -78,8 +85,15 @@ class Ledger:
     def release(self, reserved_usd: float, *, lost: Request | None = None) -> None:
         """A request has ended without a reply; it is `lost` if it may have been charged."""
         self._settle(reserved_usd)
-        if lost is not None:
+        if lost is not None and self._budget_usd is not None:
             self.lost_usd += self._most(lost)
+        elif lost is not None:
+            self._lost.append(lost)
+
+    def close(self) -> None:
+        """Count what was not counted on the way."""
+        self.lost_usd += sum(map(self._most, self._lost))
+        self._lost.clear()
 
     def charge(self, reserved_usd: float, request: Request, reply: Reply) -> None:
         """The request has its reply, which cost what its tokens say."""
@@ -95,7 +109,7 @@ class Ledger:
 
     def cost(self, request: Request, reply: Reply) -> float:
         """What `reply` cost; tokens that the endpoint did not count are counted here."""
-        if self._price is None:
+        if self._price is None or not self._price.is_any:
             return 0.0
         prompt, completion = reply.prompt_tokens, reply.completion_tokens
         usd = self._price.of(
@@ -110,7 +124,7 @@ class Ledger:
 
     def _most(self, request: Request) -> float:
         """Without a longest answer, which a budget asks for, only what the prompt costs."""
-        if self._price is None:
+        if self._price is None or not self._price.is_any:
             return 0.0
         prompt = math.ceil(self._counter.prompt(request) * self._most_per_counted)
         return self._price.of(prompt, request.max_tokens or 0)

@@ -135,6 +135,7 @@ async def _ask(
         finally:
             syncing.cancel()
             journal.close()
+            ledger.close()
             outcome.retries, outcome.lost_usd = pool.retries, ledger.lost_usd
             outcome.limits = limiter.described()
             outcome.trouble = _described(pool.trouble, endpoint)

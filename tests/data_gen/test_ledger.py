@@ -81,6 +81,7 @@ def test_it_ends_only_when_nothing_under_way_could_leave_enough() -> None:
 def test_a_loss_is_known_without_a_budget_too() -> None:
     book = ledger(None)
     book.release(0.0, lost=REQUEST)
+    book.close()
     assert book.lost_usd == pytest.approx(MOST_USD)
 
 
