@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from llama_gpt4.config import ModelConfig
+from llama_gpt4.config import ModelConfig, require
 from llama_gpt4.errors import InputError
 
 _ROPE_KEYS: dict[str, tuple[str, ...]] = {
@@ -166,17 +166,40 @@ def from_sizes(model: ModelConfig, vocab_size: int) -> LlamaConfig:
 
 def from_path(folder: Path, model: ModelConfig) -> LlamaConfig:
     """The model in `folder`; sizes that the configuration gives as well must agree."""
-    file = folder / "config.json"
-    try:
-        described = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read ({error}): is model.path a model?") from error
-    architecture = from_hugging_face(described)
+    architecture = from_hugging_face(described(folder))
     for key in _SIZES:
         ours, theirs = getattr(model, key), getattr(architecture, key)
         if ours is not None and ours != theirs:
-            raise InputError(f"model.{key}={ours}, but {file} says {theirs}: leave the key null")
+            raise InputError(
+                f"model.{key}={ours}, but {folder / 'config.json'} says {theirs}: leave the key "
+                "null"
+            )
     return architecture
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """The config.json of the model in `folder`."""
+    file = folder / "config.json"
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read ({error}): is model.path a model?") from error
+    require(isinstance(content, dict), f"{file} is not the description of a model")
+    return content
+
+
+def hidden_size_of(folder: Path, model: ModelConfig, families: str) -> int:
+    """D of the model in `folder`, which is a LLaMA, or where `families` is `any` maybe another."""
+    content = described(folder)
+    if families == "llama" or content.get("model_type") == "llama":
+        return from_path(folder, model).hidden_size
+    sizes = [content[key] for key in ("hidden_size", "n_embd", "d_model") if key in content]
+    require(
+        bool(sizes) and isinstance(sizes[0], int),
+        f"{folder / 'config.json'} does not say the model's width as hidden_size, n_embd or "
+        "d_model",
+    )
+    return sizes[0]
 
 
 def _read_rope(config: Mapping[str, Any]) -> tuple[float, dict[str, Any] | None]:

@@ -2,8 +2,8 @@
 
 `checkpoints/step-<n>/rank-<r>.safetensors` holds, for each parameter that rank r has a range of,
 `<name>:<start>:master`, `…:exp_avg` and `…:exp_avg_sq` as flat float32. `manifest.json` names every
-file with its SHA-256, and the run's state. A folder gets its name by a rename after everything in
-it is on the disk, so a folder with that name is complete.
+file with its SHA-256, the parameters' shapes and the run's state. A folder gets its name by a
+rename after everything in it is on the disk, so a folder with that name is complete.
 """
 
 import json
@@ -67,20 +67,22 @@ def save(
     _write_json(partial / f"{name}.json", {"sha256": digest, "ranges": ranges})
     dist.barrier()
     if ranks.rank == 0:
-        _publish(partial, folder, state, architecture, ranks.world_size)
+        described = {
+            "state": asdict(state),
+            "architecture": architecture,
+            "shapes": zero_state.shapes(engine),
+        }
+        _publish(partial, folder, described, ranks.world_size)
     dist.barrier()
 
 
-def _publish(
-    partial: Path, folder: Path, state: RunState, architecture: dict[str, Any], world_size: int
-) -> None:
+def _publish(partial: Path, folder: Path, described: dict[str, Any], world_size: int) -> None:
     files = {}
     for rank in range(world_size):
         name = f"rank-{rank:05d}.safetensors"
         files[name] = json.loads((partial / f"{name}.json").read_text())
         (partial / f"{name}.json").unlink()
-    manifest = {"state": asdict(state), "architecture": architecture, "files": files}
-    _write_json(partial / "manifest.json", manifest)
+    _write_json(partial / "manifest.json", {**described, "files": files})
     _sync_folder(partial)
     partial.rename(folder)
     _sync_folder(folder.parent)
@@ -95,6 +97,10 @@ class Checkpoint:
             manifest = json.loads((folder / "manifest.json").read_text())
             self.state = RunState(**manifest["state"])
             self.architecture: dict[str, Any] = manifest["architecture"]
+            self.shapes: dict[str, tuple[int, ...]] = {
+                name: tuple(shape) for name, shape in manifest["shapes"].items()
+            }
+            """Of every parameter, in the model's order."""
             self._files: dict[str, Any] = manifest["files"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(

@@ -24,11 +24,12 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from llama_gpt4.architecture import from_path
-from llama_gpt4.config import TrainConfig
+from llama_gpt4.architecture import hidden_size_of
+from llama_gpt4.config import RunConfig, TrainConfig
 from llama_gpt4.deepspeed_config import deepspeed_config
 from llama_gpt4.errors import InputError
 from llama_gpt4.hub import local_snapshot
+from llama_gpt4.programs import PROGRAMS
 
 C = TypeVar("C")
 
@@ -76,16 +77,23 @@ def _composed(schema: type, program: str, overrides: Sequence[str]) -> DictConfi
             raise InputError(_bad_override(schema, typed, error)) from error
 
 
-def load_resolved(path: Path) -> TrainConfig:
-    """The configuration of a run as `freeze` wrote it."""
+def load_resolved(path: Path) -> RunConfig:
+    """The configuration of a run as `freeze` wrote it, in the class of its program."""
     if not path.is_file():
         raise InputError(f"{path} does not exist: it is the config.yaml of a run directory")
-    return _to_object(TrainConfig, OmegaConf.load(path))
+    frozen = OmegaConf.load(path)
+    program = frozen.get("program") if isinstance(frozen, DictConfig) else None
+    if program not in PROGRAMS:
+        raise InputError(
+            f"{path}: program={_shown(program)} is not one of {', '.join(PROGRAMS)}: it is no "
+            "config.yaml of a run directory, or of one by an older version"
+        )
+    return _to_object(PROGRAMS[program].config_class(), frozen)
 
 
-def compose_training(overrides: Sequence[str]) -> TrainConfig:
-    """A training run's configuration with absolute paths and its run directory's real name."""
-    config = compose(TrainConfig, "train", overrides)
+def compose_run(program: str, overrides: Sequence[str]) -> RunConfig:
+    """A run's configuration with absolute paths and its run directory's real name."""
+    config = compose(PROGRAMS[program].config_class(), program, overrides)
     config = replace(
         config,
         model=replace(config.model, path=_absolute_if_local(config.model.path)),
@@ -104,33 +112,48 @@ def compose_training(overrides: Sequence[str]) -> TrainConfig:
     return replace(config, run_dir=os.path.abspath(named))
 
 
-def training_config(arguments: Sequence[str]) -> TrainConfig:
+def compose_training(overrides: Sequence[str]) -> TrainConfig:
+    """The same of an instruction tuning."""
+    config = compose_run("train", overrides)
+    assert isinstance(config, TrainConfig)
+    return config
+
+
+def run_config(program: str, arguments: Sequence[str]) -> RunConfig:
     """The configuration of a program's command line: overrides, or `--resolved config.yaml`."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--resolved", type=Path)
     parser.add_argument("--local_rank", "--local-rank")  # some launchers add it; RANK says it all
     known, overrides = parser.parse_known_args(list(arguments))
-    return load_resolved(known.resolved) if known.resolved else compose_training(overrides)
+    return load_resolved(known.resolved) if known.resolved else compose_run(program, overrides)
 
 
-def require_consistent(config: TrainConfig, world_size: int) -> None:
+def training_config(arguments: Sequence[str]) -> TrainConfig:
+    """The same of an instruction tuning."""
+    config = run_config("train", arguments)
+    if not isinstance(config, TrainConfig):
+        raise InputError(f"{config.run_dir} is a run of `llama-gpt4 {config.program}`")
+    return config
+
+
+def require_consistent(config: RunConfig, world_size: int) -> None:
     """Refuse, before anything is prepared or started, what contradicts the model's config.json or
     what DeepSpeed is told on `world_size` processes."""
     hidden_size = config.model.hidden_size
     if config.model.path is not None:
         folder = local_snapshot(config.model.path, wanted=("config.json",))
-        hidden_size = from_path(folder, config.model).hidden_size
+        hidden_size = hidden_size_of(folder, config.model, config.FAMILIES)
     assert hidden_size is not None  # ModelConfig asks for it where there is no path
     deepspeed_config(config, hidden_size, world_size)
 
 
-def config_hash(config: TrainConfig) -> str:
+def config_hash(config: RunConfig) -> str:
     """SHA-256 of all that decides the weights: the configuration without its free keys."""
     kept = [(key, value) for key, value in _flatten(asdict(config)) if not _is_free(key)]
     return hashlib.sha256(json.dumps(kept, ensure_ascii=False).encode()).hexdigest()
 
 
-def freeze(config: TrainConfig) -> Path:
+def freeze(config: RunConfig) -> Path:
     """Write the configuration to `run_dir/config.yaml`; refuse where another one has trained."""
     path = Path(config.run_dir) / "config.yaml"
     if path.exists() and _has_trained(path.parent):
@@ -153,7 +176,7 @@ def _has_trained(run_dir: Path) -> bool:
     return (run_dir / "metrics.jsonl").exists() or any((run_dir / "checkpoints").glob("step-*"))
 
 
-def _require_same_run(config: TrainConfig, path: Path) -> None:
+def _require_same_run(config: RunConfig, path: Path) -> None:
     before = dict(_flatten(asdict(load_resolved(path))))
     now = dict(_flatten(asdict(config)))
     changed = [

@@ -4,7 +4,7 @@ Values live in `conf/` only, so no field has a default here. Lengths are counted
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from llama_gpt4.deepspeed_keys import require_known
 from llama_gpt4.errors import InputError
@@ -118,27 +118,36 @@ class ValidationConfig:
 
 
 @dataclass(kw_only=True)
-class DataConfig:
-    """From files of records to rows of tokens."""
+class FilesConfig:
+    """Which files become tokens, and where these are kept: what every program that trains has."""
 
     files: list[str]
-    """JSON or JSONL files of Alpaca records; `sample:en` and `sample:zh` are the shipped ones."""
+    """JSON or JSONL files; `sample:<name>` are the shipped ones."""
     row_tokens: int
     """T: the longest example, and the length of a packed row."""
     too_long: str
     """An example longer than `row_tokens`: `drop` it (counted), or stop with an `error`."""
-    batching: str
-    """`pack`: whole examples share a row of T tokens; `pad`: one example a row, as in the paper."""
-    last_window: str
-    """The last, short batch of an epoch: `keep` it, or `drop` it as the paper's recipes do."""
     cache_dir: str
     """Where tokenised data is kept; shared storage when several hosts train."""
     validation: ValidationConfig
 
     def __post_init__(self) -> None:
-        require(bool(self.files), "data.files is empty: name at least one file of records")
+        require(bool(self.files), "data.files is empty: name at least one file")
         require(self.row_tokens >= 2, f"data.row_tokens={self.row_tokens} must be at least 2")
         require_one_of("data.too_long", self.too_long, ("drop", "error"))
+
+
+@dataclass(kw_only=True)
+class DataConfig(FilesConfig):
+    """From files of Alpaca records to rows of tokens."""
+
+    batching: str
+    """`pack`: whole examples share a row of T tokens; `pad`: one example a row, as in the paper."""
+    last_window: str
+    """The last, short batch of an epoch: `keep` it, or `drop` it as the paper's recipes do."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         require_one_of("data.batching", self.batching, ("pack", "pad"))
         require_one_of("data.last_window", self.last_window, ("keep", "drop"))
 
@@ -336,9 +345,16 @@ class LaunchConfig:
 
 
 @dataclass(kw_only=True)
-class TrainConfig:
-    """A whole training run."""
+class RunConfig:
+    """What every training run has, whatever it trains."""
 
+    MICRO_STEP_KEY: ClassVar[str]
+    """The key of `rows_per_micro_step`, for messages."""
+    FAMILIES: ClassVar[str]
+    """`llama`, or `any` model of transformers."""
+
+    program: str
+    """The verb that this configuration is for; it says which program a frozen one belongs to."""
     name: str
     """What the run is called; part of the default `run_dir`."""
     run_dir: str
@@ -349,9 +365,7 @@ class TrainConfig:
     """Refuse operators whose results differ from run to run."""
     model: ModelConfig
     tokenizer: TokenizerConfig
-    data: DataConfig
-    batch: BatchConfig
-    loss: LossConfig
+    data: FilesConfig
     optim: OptimConfig
     schedule: ScheduleConfig
     precision: PrecisionConfig
@@ -362,12 +376,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, f"seed={self.seed} is negative")
-        rows = self.batch.rows_per_micro_step
-        require(rows > 0, f"batch.rows_per_micro_step={rows} must be positive")
-        if self.data.batching == "pack":
-            self._check_tokens_per_step()
-        else:
-            self._check_examples_per_step()
+        rows = self.rows_per_micro_step
+        require(rows > 0, f"{self.MICRO_STEP_KEY}={rows} must be positive")
         require(
             self.zero.stage > 0 or self.precision.dtype == "float32",
             "zero.stage=0 with precision.dtype=bfloat16 would keep no float32 weights: use "
@@ -386,12 +396,47 @@ class TrainConfig:
 
     @property
     def rows_per_step(self) -> int:
+        """Rows in one optimizer step, over all devices. A row is what no forward pass divides:
+        a sequence of tokens, or a prompt with its responses."""
+        raise NotImplementedError
+
+    @property
+    def rows_per_micro_step(self) -> int:
+        """Rows in one forward pass of one device."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class TrainConfig(RunConfig):
+    """A whole instruction tuning."""
+
+    MICRO_STEP_KEY: ClassVar[str] = "batch.rows_per_micro_step"
+    FAMILIES: ClassVar[str] = "llama"
+
+    data: DataConfig
+    batch: BatchConfig
+    loss: LossConfig
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_one_of("program", self.program, ("train",))
+        if self.data.batching == "pack":
+            self._check_tokens_per_step()
+        else:
+            self._check_examples_per_step()
+
+    @property
+    def rows_per_step(self) -> int:
         """Rows in one optimizer step, over all devices."""
         if self.data.batching == "pad":
             assert self.batch.examples_per_step is not None
             return self.batch.examples_per_step
         assert self.batch.tokens_per_step is not None
         return self.batch.tokens_per_step // self.data.row_tokens
+
+    @property
+    def rows_per_micro_step(self) -> int:
+        return self.batch.rows_per_micro_step
 
     def _check_tokens_per_step(self) -> None:
         tokens, row = self.batch.tokens_per_step, self.data.row_tokens

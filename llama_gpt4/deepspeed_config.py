@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from llama_gpt4.config import TrainConfig
+from llama_gpt4.config import RunConfig
 from llama_gpt4.errors import InputError
 
 
-def deepspeed_config(config: TrainConfig, hidden_size: int, world_size: int) -> dict[str, Any]:
+def deepspeed_config(config: RunConfig, hidden_size: int, world_size: int) -> dict[str, Any]:
     """Everything that DeepSpeed is told; nothing is "auto", nothing is said twice.
 
     `hidden_size` is D, which sets the size of ZeRO-3's buckets. Micro-steps are counted by our
@@ -15,7 +15,7 @@ def deepspeed_config(config: TrainConfig, hidden_size: int, world_size: int) -> 
     `zero.deepspeed` contradicts a derived field.
     """
     _require_whole_groups(config.zero.hpz_processes, world_size)
-    rows = config.batch.rows_per_micro_step
+    rows = config.rows_per_micro_step
     derived: dict[str, Any] = {
         "train_batch_size": rows * world_size,
         "train_micro_batch_size_per_gpu": rows,
@@ -38,7 +38,7 @@ def deepspeed_config(config: TrainConfig, hidden_size: int, world_size: int) -> 
     return _merge(derived, config.zero.deepspeed, "zero.deepspeed")
 
 
-def _zero(config: TrainConfig, hidden_size: int) -> dict[str, Any]:
+def _zero(config: RunConfig, hidden_size: int) -> dict[str, Any]:
     zero = config.zero
     section: dict[str, Any] = {"stage": zero.stage}
     if zero.stage >= 1:

@@ -16,12 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llama_gpt4.architecture import LlamaConfig, n_parameters
+from llama_gpt4.architecture import LlamaConfig, from_hugging_face, n_parameters
 from llama_gpt4.compose import require_consistent, training_config
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.examples import Prepared, report_lines
 from llama_gpt4.prepare import prepare
 from llama_gpt4.program import run_program
+from llama_gpt4.room import require_room
 from llama_gpt4.schedule import Plan, learning_rate, plan_steps
 
 if TYPE_CHECKING:
@@ -54,24 +55,27 @@ def _report(config: TrainConfig, prepared: Prepared, ranks: "Ranks") -> None:
     from llama_gpt4 import train
     from llama_gpt4.checkpoint import saved_steps
     from llama_gpt4.deepspeed_config import deepspeed_config
+    from llama_gpt4.run import start_line
 
-    architecture, _ = train._architecture_and_weights(config, prepared)
+    # Without what may not run here.
+    plain = replace(config, model=replace(config.model, kernels="reference", attention="sdpa"))
     run_dir = Path(config.run_dir)
     start = max(saved_steps(run_dir), default=0)
     has_gpus = torch.cuda.is_available() if config.launch.device == "auto" else None
     device = "cpu" if config.launch.device == "cpu" or has_gpus is False else "cuda"
     shown = replace(ranks, device=torch.device(device))
-    task = train.fine_tuning(config, prepared, architecture, ranks)
+    subject = train.subject(plain, prepared, ranks)
+    architecture, task = from_hugging_face(subject.described), subject.task
     plan = plan_steps(config, task.batches.steps_per_epoch)
-    print(train._start_line(config, prepared, architecture, task, plan, shown, start))
+    print(start_line(config, subject, plan, shown, start))
     print(*_plan_lines(config, plan), sep="\n")
     print(*_model_lines(config, architecture, ranks.world_size), sep="\n")
     settings = deepspeed_config(config, architecture.hidden_size, ranks.world_size)
     print(f"DeepSpeed's configuration: {json.dumps(settings, indent=1)}", flush=True)
-    print(_step(config, architecture, task, ranks))
+    print(_step(plain, architecture, task, ranks))
     print(f"run directory {run_dir}", flush=True)
     # Last: it is about this host's disk, and the rest is true elsewhere as well.
-    train._require_room(replace(config, run_dir=_nearest_folder(run_dir)), architecture)
+    require_room(replace(config, run_dir=_nearest_folder(run_dir)), subject.n_parameters)
 
 
 def _plan_lines(config: TrainConfig, plan: Plan) -> Iterator[str]:
@@ -130,10 +134,7 @@ def _step(config: TrainConfig, architecture: LlamaConfig, task: "Task", ranks: "
         hidden_size=architecture.n_heads * HEAD_SIZE,
         feed_forward_size=2 * architecture.n_heads * HEAD_SIZE,
     )
-    plain = replace(config.model, kernels="reference", attention="sdpa")
-    engine = engines.build_engine(
-        replace(config, model=plain), narrow, RandomWeights(narrow, config.seed), ranks
-    )
+    engine = engines.build_engine(config, narrow, RandomWeights(narrow, config.seed), ranks)
     n, tokens = task.batches.micro_steps(0), 0
     for micro_step, batch in enumerate(task.batches.micro_batches(0)):
         engine.set_gradient_accumulation_boundary(micro_step == n - 1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llama_gpt4.config import DataConfig
+from llama_gpt4.config import FilesConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.records import record_name
 
@@ -67,7 +67,7 @@ class Prepared:
     """
 
 
-def open_prepared(data: DataConfig, folder: Path) -> Prepared:
+def open_prepared(data: FilesConfig, folder: Path) -> Prepared:
     """What a finished cache folder holds, memory-mapped; the files are called as `data` does."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
@@ -102,7 +102,7 @@ def _open_examples(folder: Path, dtype: np.dtype[Any], files: list[str]) -> Exam
     return Examples(lengths, prompt_lengths, tokens, offsets, table[:, 3:], files)
 
 
-def files_of(data: DataConfig, part: str) -> list[str]:
+def files_of(data: FilesConfig, part: str) -> list[str]:
     """Where the records of `part` come from."""
     return data.validation.files if part == "validation" and data.validation.files else data.files
 

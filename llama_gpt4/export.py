@@ -13,7 +13,6 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llama_gpt4.architecture import from_hugging_face, parameter_shapes
 from llama_gpt4.compose import compose
 from llama_gpt4.config import require, require_one_of
 from llama_gpt4.errors import InputError
@@ -101,8 +100,9 @@ def export(
         _write_weights(checkpoint, partial, dtype, shard_bytes)
         described = {**checkpoint.architecture, "dtype": dtype}
         _write_json(partial / "config.json", described)
-        ids = {key: described[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
-        _write_json(partial / "generation_config.json", {"do_sample": False, **ids})
+        if described["architectures"][0].endswith("ForCausalLM"):
+            ids = {key: described[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
+            _write_json(partial / "generation_config.json", {"do_sample": False, **ids})
         _publish(partial, output)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -136,7 +136,7 @@ def _write_weights(checkpoint: "Checkpoint", folder: Path, dtype: str, shard_byt
 
     from llama_gpt4.safetensors_file import Outgoing, write_file
 
-    shapes = parameter_shapes(from_hugging_face(checkpoint.architecture))
+    shapes = checkpoint.shapes
     target = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
     shards = _shards(
         {name: prod(shape) * target.itemsize for name, shape in shapes.items()}, shard_bytes

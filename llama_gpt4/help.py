@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import get_type_hints
 
-from llama_gpt4.compose import as_yaml, compose, training_config
-from llama_gpt4.config import TrainConfig
+from llama_gpt4.compose import as_yaml, compose, run_config
 from llama_gpt4.errors import ExitCode, InputError
 from llama_gpt4.program import show
+from llama_gpt4.programs import PROGRAMS
 
 
 def wants_help(program: str, schema: type, arguments: Sequence[str]) -> bool:
@@ -29,8 +29,8 @@ def wants_help(program: str, schema: type, arguments: Sequence[str]) -> bool:
         overrides = _without_cfg(arguments)
         if overrides is None:
             return False
-        trains = schema is TrainConfig
-        config = training_config(overrides) if trains else compose(schema, program, overrides)
+        trains = program in PROGRAMS
+        config = run_config(program, overrides) if trains else compose(schema, program, overrides)
     except InputError as error:
         print(f"llama-gpt4 {_command(program)}: {error}", file=sys.stderr)
         raise SystemExit(ExitCode.BAD_INPUT) from error
@@ -74,7 +74,14 @@ def _key_lines(schema: type, prefix: str) -> Iterator[str]:
 
 
 def _meanings(schema: type) -> dict[str, str]:
-    """The strings below the fields of a dataclass, by field."""
+    """The strings below the fields of a dataclass and of those that it extends, by field."""
+    found: dict[str, str] = {}
+    for extended in reversed([kind for kind in schema.__mro__ if is_dataclass(kind)]):
+        found |= _own_meanings(extended)
+    return found
+
+
+def _own_meanings(schema: type) -> dict[str, str]:
     body = ast.parse(textwrap.dedent(inspect.getsource(schema))).body[0]
     assert isinstance(body, ast.ClassDef)
     found = {}

@@ -10,9 +10,11 @@ TOKENIZER_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
 )
-"""All that `Tokenizer.load` reads in a folder."""
-MODEL_FILES = ("tokenizer.model", "*.json", "*.safetensors", "*.jinja")
+"""All that decides how a tokenizer works; the last two are of those of GPT-2's kind."""
+MODEL_FILES = ("tokenizer.model", "merges.txt", "*.json", "*.safetensors", "*.jinja")
 """Tokenizer, configuration, weights, chat template. Nothing that is pickled."""
 UNWANTED = ("original/*", "consolidated*")
 """The same weights once more, in their makers' own format."""

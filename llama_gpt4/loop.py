@@ -16,7 +16,7 @@ from torch import Tensor
 
 from llama_gpt4 import checkpoint
 from llama_gpt4 import engine as engines
-from llama_gpt4.config import TrainConfig
+from llama_gpt4.config import RunConfig
 from llama_gpt4.errors import InputError, Preempted
 from llama_gpt4.metrics import Metrics, peak_flops, peak_memory_bytes
 from llama_gpt4.program import StopRequest
@@ -49,8 +49,9 @@ class Task:
     """The records of a batch, for messages."""
     flops_of: Callable[[int], float]
     """FLOPs of a step's forward and backward passes over all ranks."""
-    evaluation: Callable[[], Iterator[Any]] | None
-    """Batches of the validation data; None without any."""
+    evaluate: Callable[[Any], dict[str, float]] | None
+    """What the engine's model as it is comes to on the validation data, found by all ranks:
+    `eval_loss`, and whatever else belongs into `metrics.jsonl`; None without such data."""
     sample: Callable[[Any], list[Sample]] | None
     """Answers of the engine's model as it is, made by all ranks; None where nothing is asked."""
 
@@ -59,7 +60,7 @@ def fit(
     engine: Any,
     task: Task,
     plan: Plan,
-    config: TrainConfig,
+    config: RunConfig,
     ranks: Ranks,
     start: checkpoint.RunState,
     architecture: dict[str, Any],
@@ -96,15 +97,15 @@ def fit(
             done = state.step == plan.stop_step
             if state.step % loop.log_every_steps == 0 or done:
                 metrics.write(line)
-            if task.evaluation and (_is_due(state.step, loop.eval_every_steps) or done):
+            if task.evaluate and (_is_due(state.step, loop.eval_every_steps) or done):
                 if task.sample:
                     samples = task.sample(engine)
                     if ranks.rank == 0:  # before the line that a tracker is waiting for
                         store_samples(run_dir, state.step, samples)
-                eval_loss = evaluate(engine, task, ranks)
-                metrics.write({"step": state.step, "eval_loss": eval_loss})
-                if eval_loss < best.eval_loss:
-                    best = Best(state.step, eval_loss)
+                found = task.evaluate(engine)
+                metrics.write({"step": state.step, **found})
+                if found["eval_loss"] < best.eval_loss:
+                    best = Best(state.step, found["eval_loss"])
                     save()
                     best.store(run_dir, ranks)
             if _is_due(state.step, loop.save_every_steps) or done or stopping:
@@ -119,7 +120,7 @@ def _train_step(
     engine: Any,
     task: Task,
     plan: Plan,
-    config: TrainConfig,
+    config: RunConfig,
     ranks: Ranks,
     step: int,
     stop: StopRequest,
@@ -207,13 +208,15 @@ def _agree(
 
 
 @torch.no_grad()
-def evaluate(engine: Any, task: Task, ranks: Ranks) -> float:
-    """Mean loss over all target tokens of the validation data."""
-    assert task.evaluation is not None
+def evaluation_loss(
+    engine: Any, loss_of: Callable[[Any, Any], Tensor], batches: Iterator[Any], ranks: Ranks
+) -> dict[str, float]:
+    """The loss over all batches of all ranks, each of which gives its part."""
     engine.eval()
-    losses = [task.loss_of(engine, batch) for batch in task.evaluation()]
+    losses = [loss_of(engine, batch) for batch in batches]
     engine.train()
-    return sum_over_ranks([float(torch.stack(losses).double().sum())], ranks)[0]
+    total = sum_over_ranks([float(torch.stack(losses).double().sum())], ranks)[0]
+    return {"eval_loss": total}
 
 
 @dataclass(frozen=True)

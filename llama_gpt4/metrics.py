@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from tqdm import tqdm
 
-from llama_gpt4.config import TrainConfig
+from llama_gpt4.config import RunConfig
 from llama_gpt4.ranks import Ranks
 from llama_gpt4.tracker import Tracker
 
@@ -44,7 +44,7 @@ class Metrics:
     and tells the tracker at its end whether there is one.
     """
 
-    def __init__(self, config: TrainConfig, ranks: Ranks, start: int, stop: int) -> None:
+    def __init__(self, config: RunConfig, ranks: Ranks, start: int, stop: int) -> None:
         self._file = self._bar = self._tracker = None
         if ranks.rank != 0:
             return

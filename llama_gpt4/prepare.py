@@ -1,32 +1,26 @@
 """Records become tokens once, before any process group exists; every later start opens the result.
 
-1. The key is a hash of all that decides a token. `<cache_dir>/<key>/` exists whole or not at all.
-2. Whoever comes first builds it under a lock; the others wait for the lock, then open it.
-3. It holds `meta.json`, `tokenizer/`, `train/` and maybe `validation/`. These two are `tokens.bin`
-   (all examples end to end) and `examples.npy` (a row for each: offset in tokens, length, length
-   of its prompt, number of its file, index of its record).
+Their folder in the cache holds `meta.json`, `tokenizer/`, `train/` and maybe `validation/`. These
+two are `tokens.bin` (all examples end to end) and `examples.npy` (a row for each: offset in tokens,
+length, length of its prompt, number of its file, index of its record).
 
 An example is BOS + prompt + answer + EOS, and is used whole or not at all.
 """
 
-import fcntl
-import hashlib
 import importlib.metadata
 import json
 import logging
 import math
-import os
-import shutil
-import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from llama_gpt4.config import DataConfig, TrainConfig
+from llama_gpt4.cache import cached, digest, fingerprint
+from llama_gpt4.config import DataConfig, FilesConfig, RunConfig, TrainConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import Prepared, Report, files_of, open_prepared, report_lines
 from llama_gpt4.hub import TOKENIZER_FILES, local_snapshot
@@ -38,38 +32,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+HERE = Path(__file__).parent
 CODE = ("records.py", "prompt.py", "tokenizer.py", "prepare.py", "examples.py")
 """Modules whose text decides the tokens; it is part of the key."""
 CHUNK_RECORDS = 1000
 """Tokenised at a time: bounds the memory, and paces the log."""
 
 
+R = TypeVar("R")
+
+
+class Named(Protocol):
+    """A record, for messages."""
+
+    @property
+    def name(self) -> str: ...
+
+
 def prepare(config: TrainConfig) -> Prepared:
     """The data that `config` asks for, tokenised now unless somebody did it before."""
-    key = cache_key(config)
-    cache = Path(config.data.cache_dir).expanduser()
-    folder = cache / key
-    if not folder.is_dir():
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
-            with _lock(cache / f"{key}.lock"):
-                if not folder.is_dir():
-                    _build(config, key, folder)
-        except OSError as error:
-            raise InputError(
-                f"data.cache_dir={config.data.cache_dir} cannot be written "
-                f"({error.strerror or error}): choose another"
-            ) from error
+    folder = cached(config.data, partial(cache_key, config), partial(_write, config))
     return open_prepared(config.data, folder)
 
 
-def cache_key(config: TrainConfig) -> str:
-    """A hash of all that decides a token: bytes of the data and tokenizer, lengths, our code."""
+def cache_key(config: RunConfig, folder: Path = HERE, code: Sequence[str] = CODE) -> str:
+    """A hash of all that decides a token: bytes of the data and tokenizer, lengths, and the text
+    of our modules, which are `code` in `folder`."""
     data, tokenizer = config.data, tokenizer_path(config)
-    here = Path(__file__).parent
     decisive = {
-        "files": [_digest(read_bytes(file)) for file in data.files],
-        "validation_files": [_digest(read_bytes(file)) for file in data.validation.files],
+        "files": [digest(read_bytes(file)) for file in data.files],
+        "validation_files": [digest(read_bytes(file)) for file in data.validation.files],
         "share": [data.validation.share, config.seed] if data.validation.share else None,
         "row_tokens": data.row_tokens,
         "too_long": data.too_long,
@@ -78,15 +70,15 @@ def cache_key(config: TrainConfig) -> str:
             if tokenizer is None
             else _tokenizer_bytes(tokenizer)
         ),
-        "code": {name: _digest((here / name).read_bytes()) for name in CODE},
+        "code": {name: digest((folder / name).read_bytes()) for name in code},
         "libraries": {
             name: importlib.metadata.version(name) for name in ("sentencepiece", "tokenizers")
         },
     }
-    return _digest(json.dumps(decisive, sort_keys=True).encode())[:32]
+    return digest(json.dumps(decisive, sort_keys=True).encode())[:32]
 
 
-def tokenizer_path(config: TrainConfig) -> Path | None:
+def tokenizer_path(config: RunConfig) -> Path | None:
     """The file or folder of the tokenizer on this machine; None: it is trained on the data."""
     if config.tokenizer.path is not None:
         if Path(config.tokenizer.path).is_file():
@@ -100,52 +92,14 @@ def _tokenizer_bytes(path: Path) -> dict[str, str]:
     folder, first = (path.parent, path.name) if path.is_file() else (path, "")
     names = {first, *TOKENIZER_FILES}
     files = [folder / name for name in sorted(names) if (folder / name).is_file()]
-    return {"first": first} | {file.name: _digest(file.read_bytes()) for file in files}
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold `path`; the system lets go of it when the holder dies, however it dies."""
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another process prepares the same data; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _build(config: TrainConfig, key: str, folder: Path) -> None:
-    """Make `folder` appear, complete. The lock is held."""
-    # The host is in the name for file systems that lock within one host only.
-    mine = f"{key}.{socket.gethostname()}"
-    for dead in folder.parent.glob(f"{mine}.*.tmp"):
-        shutil.rmtree(dead)
-    draft = folder.with_name(f"{mine}.{os.getpid()}.tmp")
-    draft.mkdir()
-    try:
-        _write(config, draft)
-        if cache_key(config) != key:
-            raise InputError("data.files or the tokenizer changed while they were read: try again")
-        _sync(draft)
-        try:
-            draft.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-        _sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    log.info("tokens are in %s", folder)
+    return {"first": first} | {file.name: digest(file.read_bytes()) for file in files}
 
 
 def _write(config: TrainConfig, draft: Path) -> None:
     parts = _read(config)
-    tokenizer = _tokenizer(config, parts["train"], draft / "tokenizer")
+    read = parts["train"]
+    texts = [render_prompt(r.instruction, r.input) for r in read] + [r.output for r in read]
+    tokenizer = own_tokenizer(config, texts, draft / "tokenizer")
     dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
     report: Report = {"train": None, "validation": None}
     for part, records in parts.items():
@@ -155,7 +109,7 @@ def _write(config: TrainConfig, draft: Path) -> None:
             records, files, tokenizer, dtype, draft / part, config.data, part
         )
     meta = {
-        "fingerprint": _fingerprint(draft / "train"),
+        "fingerprint": fingerprint(draft / "train", ("examples.npy", "tokens.bin")),
         "dtype": dtype.name,
         "vocab_size": tokenizer.vocab_size,
         "bos_id": tokenizer.bos_id,
@@ -168,14 +122,6 @@ def _write(config: TrainConfig, draft: Path) -> None:
     (draft / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
 
 
-def _fingerprint(folder: Path) -> str:
-    whole = hashlib.sha256()
-    for name in ("examples.npy", "tokens.bin"):
-        with open(folder / name, "rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()
-
-
 def _read(config: TrainConfig) -> dict[str, list[Record]]:
     """Records of `train` and, if asked for, of `validation`."""
     data = config.data
@@ -184,12 +130,14 @@ def _read(config: TrainConfig) -> dict[str, list[Record]]:
         held_out = [record for file in data.validation.files for record in read_records(file)]
         return {"train": records, "validation": held_out}
     if data.validation.share:
-        train, held_out = split(records, data.validation.share, config.seed)
+        train, held_out = split(records, data.validation.share, config.seed, asked)
         return {"train": train, "validation": held_out}
     return {"train": records}
 
 
-def split(records: list[Record], share: float, seed: int) -> tuple[list[Record], list[Record]]:
+def split(
+    records: list[R], share: float, seed: int, prompt_of: Callable[[R], str]
+) -> tuple[list[R], list[R]]:
     """Train and held out, at least one of each. Records with one prompt stay on one side."""
     count = round(share * len(records))
     if count == 0:
@@ -197,7 +145,7 @@ def split(records: list[Record], share: float, seed: int) -> tuple[list[Record],
             f"data.validation.share={share} of {len(records)} records holds out none: "
             f"raise it to {1 / len(records):.2g}"
         )
-    draws = [_digest(f"{seed}\0{r.instruction}\0{r.input}".encode()) for r in records]
+    draws = [digest(f"{seed}\0{prompt_of(record)}".encode()) for record in records]
     last = sorted(draws)[count - 1]
     train = [record for record, draw in zip(records, draws, strict=True) if draw > last]
     if not train:
@@ -208,8 +156,13 @@ def split(records: list[Record], share: float, seed: int) -> tuple[list[Record],
     return train, [record for record, draw in zip(records, draws, strict=True) if draw <= last]
 
 
-def _tokenizer(config: TrainConfig, records: list[Record], folder: Path) -> "Tokenizer":
-    """The run's tokenizer, saved to `folder`; trained on `records` where there is none yet."""
+def asked(record: Record) -> str:
+    """What makes two records one prompt."""
+    return f"{record.instruction}\0{record.input}"
+
+
+def own_tokenizer(config: RunConfig, texts: Iterable[str], folder: Path) -> "Tokenizer":
+    """The run's tokenizer, saved to `folder`; trained on `texts` where there is none yet."""
     from llama_gpt4.tokenizer import Tokenizer, train_tokenizer
 
     folder.mkdir()
@@ -217,8 +170,7 @@ def _tokenizer(config: TrainConfig, records: list[Record], folder: Path) -> "Tok
     if path is None:
         path = folder / "tokenizer.model"
         log.info("training a tokenizer of %d pieces", config.tokenizer.vocab_size)
-        texts = [render_prompt(r.instruction, r.input) for r in records]
-        train_tokenizer(texts + [r.output for r in records], config.tokenizer.vocab_size, path)
+        train_tokenizer(texts, config.tokenizer.vocab_size, path)
     tokenizer = Tokenizer.load(path)
     tokenizer.save(folder, chat_template=CHAT_TEMPLATE, max_tokens=config.data.row_tokens)
     return tokenizer
@@ -258,7 +210,7 @@ def _write_examples(
                 ids += answer
             np.array(ids, dtype).tofile(tokens)
             log.info("%s: tokenised %d of %d records", part, len(lengths), len(answered))
-    _check_too_long(too_long, lengths, data, part)
+    check_too_long(too_long, lengths, data, part)
     np.save(folder / "examples.npy", np.array(table, np.int64))
     return {
         "read": len(records),
@@ -290,9 +242,10 @@ def row_that_keeps(share: float, lengths: list[int]) -> int:
     return sorted(lengths)[math.ceil(share * len(lengths)) - 1]
 
 
-def _check_too_long(
-    too_long: list[Record], lengths: list[int], data: DataConfig, part: str
+def check_too_long(
+    too_long: Sequence[Named], lengths: list[int], data: FilesConfig, part: str
 ) -> None:
+    """Refuse `part`, whose examples have `lengths`, where `data.too_long` asks for it."""
     advice = f"raise it to {row_that_keeps(0.99, lengths)} to keep 99 %, {max(lengths)} to keep all"
     row = f"data.row_tokens={data.row_tokens}"
     if len(too_long) == len(lengths):
@@ -302,25 +255,6 @@ def _check_too_long(
             f"{len(too_long)} of {len(lengths)} examples for {part} are longer than {row}, the "
             f"first is {too_long[0].name}: {advice}, or drop them by data.too_long=drop"
         )
-
-
-def _sync(draft: Path) -> None:
-    """Bring all of `draft` to the disk, so that no later crash can leave a part of it."""
-    for path in draft.rglob("*"):
-        if path.is_file():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-        else:
-            _sync_folder(path)
-    _sync_folder(draft)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def main(argv: list[str] | None = None) -> int:

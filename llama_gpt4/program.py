@@ -46,6 +46,8 @@ class ExitReport:
     def __init__(self) -> None:
         self.run_dir: Path | None = None
         """Set as soon as the run directory is known to be this run's own."""
+        self.program: str | None = None
+        """The verb to speak as, where the command line does not say it."""
 
     def write(self, code: ExitCode, message: str) -> bool:
         """Whether this process is the one to report the end: the first that fails, or rank 0; of
@@ -159,6 +161,7 @@ def _run(name: str, main: Callable[[ExitReport], None]) -> int:
     # Without a directory there is no log either, which would keep what nobody prints.
     first = report.write(code, message) or (report.run_dir is None and bool(trace))
     if code is not ExitCode.DONE:
+        name = report.program or name
         logging.getLogger(name).info("ends with exit code %d: %s\n%s", code, message, trace)
         if first:
             sys.stderr.write(trace)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from llama_gpt4.config import TrainConfig
+from llama_gpt4.config import RunConfig
 
 
 def warmup_steps(frac: float, total: int) -> int:
@@ -58,7 +58,7 @@ class Plan:
     """Where training ends, by `train.steps` or with the schedule."""
 
 
-def plan_steps(config: TrainConfig, steps_per_epoch: int) -> Plan:
+def plan_steps(config: RunConfig, steps_per_epoch: int) -> Plan:
     """How many steps the run and its schedule take."""
     total = config.schedule.steps or math.ceil(config.train.epochs * steps_per_epoch)
     return Plan(

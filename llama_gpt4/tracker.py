@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from llama_gpt4.compose import as_yaml, load_resolved
-from llama_gpt4.config import TrackingConfig, TrainConfig, require
+from llama_gpt4.config import RunConfig, TrackingConfig, require
 from llama_gpt4.samples import read_samples
 
 INIT_SECONDS = 8.0
@@ -43,7 +43,7 @@ def require_installed(tracking: TrackingConfig) -> None:
 class Tracker:
     """The process, as rank 0 sees it. What it has to say goes to `run_dir/logs/<kind>.log`."""
 
-    def __init__(self, config: TrainConfig, start_step: int) -> None:
+    def __init__(self, config: RunConfig, start_step: int) -> None:
         """Follow the lines that come from now on, which are those after `start_step`."""
         run_dir = Path(config.run_dir)
         written = (run_dir / "metrics.jsonl").stat().st_size
@@ -130,10 +130,10 @@ def follow(path: Path, written: int, ended: threading.Event) -> Iterator[dict[st
 class WandB:
     """A run of Weights & Biases, the same one whenever the training is started again."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: RunConfig) -> None:
         run_dir = Path(config.run_dir)
         tags = [config.name[:64], *config.tracking.tags]  # W&B takes no longer ones
-        self._run = start_run(run_dir, config.tracking, "train", tags, asdict(config))
+        self._run = start_run(run_dir, config.tracking, config.program, tags, asdict(config))
         self._name = re.sub(r"[^\w.-]", "-", run_dir.name)
         if (report := run_dir / "data.json").exists():
             artifact = self._artifact("data", "dataset", json.loads(report.read_text()))
@@ -216,7 +216,7 @@ def _is_logged_in() -> bool:
 class TensorBoard:
     """Event files in `run_dir/tensorboard`."""
 
-    def __init__(self, config: TrainConfig, start_step: int) -> None:
+    def __init__(self, config: RunConfig, start_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         run_dir = Path(config.run_dir)

@@ -57,6 +57,14 @@ def create_moments(engine: Any, step: int) -> None:
         }
 
 
+def shapes(engine: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of every parameter, whole."""
+    return {
+        name: tuple(getattr(param, "ds_shape", param.shape))
+        for name, param in engine.module.named_parameters()
+    }
+
+
 def is_replicated(engine: Any) -> bool:
     """Whether every rank holds everything, as under stage 0."""
     return isinstance(engine.optimizer, torch.optim.Optimizer)

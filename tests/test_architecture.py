@@ -27,8 +27,8 @@ ALLOWED = {
     "llama_gpt4_launch": {"llama_gpt4", "llama_gpt4_launch"},
 }
 TORCH_FREE = {
-    "architecture", "batches", "compose", "config", "deepspeed_config", "errors", "examples",
-    "help", "hub", "prepare", "program", "prompt", "records", "schedule",
+    "architecture", "batches", "cache", "compose", "config", "deepspeed_config", "errors",
+    "examples", "help", "hub", "prepare", "program", "programs", "prompt", "records", "schedule",
 }  # fmt: skip
 """What the front door may know of `llama_gpt4`."""
 
@@ -67,7 +67,7 @@ def test_every_module_has_its_tests(room: str) -> None:
     folder = ROOMS[room].parent.name if room != "llama_gpt4" else room
     tested_elsewhere = {
         "__init__", "errors", "engine", "loop", "ranks", "train", "checkpoint", "zero_state",
-        "reference", "fused", "examples", "failures",
+        "reference", "fused", "examples", "failures", "programs",
     }  # fmt: skip  # they need processes: tests/distributed and tests/e2e
     for path in ROOMS[room].glob("*.py"):
         if path.stem not in tested_elsewhere:

@@ -1,4 +1,5 @@
-"""`llama-gpt4 train`: one process a device on this host, started and watched from here.
+"""`llama-gpt4 train` and `reward`: one process a device on this host, started and
+watched from here.
 
 The configuration is resolved and the data are prepared once, before any of them exists.
 """
@@ -14,11 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from llama_gpt4.compose import freeze, require_consistent, training_config
-from llama_gpt4.config import LaunchConfig, TrainConfig
+from llama_gpt4.compose import freeze, require_consistent, run_config
+from llama_gpt4.config import LaunchConfig
 from llama_gpt4.errors import ExitCode, InputError
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import SIGNALS, ExitReport, hold, run_program
+from llama_gpt4.programs import PROGRAMS
 
 GRACE_SECONDS = 20.0
 """How long the other processes may take to end after one has failed or Ctrl-C was pressed."""
@@ -31,15 +33,20 @@ def main(argv: Sequence[str]) -> int:
         from llama_gpt4_launch import sweep  # it imports this module
 
         return sweep.main(argv)
-    if wants_help("train", TrainConfig, argv):
+    return start("train", argv)
+
+
+def start(program: str, argv: Sequence[str]) -> int:
+    """`llama-gpt4 <program> …`."""
+    if wants_help(program, PROGRAMS[program].config_class(), argv):
         return ExitCode.DONE
-    return run_program("train", lambda report: run(argv, report))
+    return run_program(program, lambda report: run(program, argv, report))
 
 
-def run(arguments: Sequence[str], report: ExitReport) -> None:
+def run(program: str, arguments: Sequence[str], report: ExitReport) -> None:
     """Prepare the data in one process, then train in one process a device; exits with their code
     where that is not 0."""
-    config = training_config(arguments)
+    config = run_config(program, arguments)
     if config.train.dry:
         dry = [sys.executable, "-m", "llama_gpt4.dry", *arguments]
         sys.exit(subprocess.run(dry).returncode)
@@ -52,8 +59,8 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
     frozen = freeze(config)
     (run_dir / "exit.json").unlink(missing_ok=True)
     report.run_dir = run_dir
-    command = [sys.executable, "-m", "llama_gpt4.train", "--resolved", str(frozen)]
-    children = Processes(report)
+    command = [sys.executable, "-m", PROGRAMS[config.program].module, "--resolved", str(frozen)]
+    children = Processes(report, config.program)
     code = children.run([[*command, "--prepare"]], [dict(os.environ)], lock)
     if code is ExitCode.DONE:
         code = children.run([command] * n, _environments(n), lock)
@@ -76,8 +83,8 @@ class Processes:
     """Processes that live and die together: a signal goes to all of them at once, and when one
     fails the others are told to stop."""
 
-    def __init__(self, report: ExitReport) -> None:
-        self._report = report
+    def __init__(self, report: ExitReport, program: str) -> None:
+        self._report, self._program = report, program
         self._children: list[subprocess.Popen[bytes]] = []
         self._received: list[int] = []
         for number in SIGNALS:
@@ -121,7 +128,7 @@ class Processes:
             message = f"{who} was ended by {name}{hint}"
             if self._report.write(ExitCode.BUG, message):
                 # On a line of its own: the progress bar that stood there will not end it.
-                print(f"\nllama-gpt4 train: {message}", file=sys.stderr, flush=True)
+                print(f"\nllama-gpt4 {self._program}: {message}", file=sys.stderr, flush=True)
 
     def _worst_code(self) -> ExitCode:
         codes = [child.returncode for child in self._children]

@@ -43,13 +43,16 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
     """The ranks of this host; exits with the code that tells most where it is not 0."""
     options = _parse(arguments)
     config = load_resolved(options.resolved)
+    report.program = config.program
     if options.node_rank == 0:
         lock = prepare_run(config, report)
     else:
         lock = os.open(os.devnull, os.O_RDONLY)  # the first host holds the directory for all
         report.run_dir = Path(config.run_dir)
     rank = [sys.executable, "-m", "llama_gpt4_launch.rank", "--resolved", str(options.resolved)]
-    code = Processes(report).run([rank] * options.processes, _environments(options), lock)
+    code = Processes(report, config.program).run(
+        [rank] * options.processes, _environments(options), lock
+    )
     if code is not ExitCode.DONE:
         report.write(code, "see the lines above it on the terminal, or the logs")
         sys.exit(code)

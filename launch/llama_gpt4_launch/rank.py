@@ -1,4 +1,4 @@
-"""One rank of a training on several hosts: `llama_gpt4.train` with eyes for the other hosts.
+"""One rank of a run on several hosts: the module of its program, with eyes for the other hosts.
 
 Launchers of every kind start this module, as `python -m llama_gpt4_launch.rank --resolved …`.
 """
@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from llama_gpt4.compose import training_config
+from llama_gpt4.compose import run_config
 from llama_gpt4.program import ExitReport, end_at_once, run_program
+from llama_gpt4.programs import PROGRAMS
 from llama_gpt4_launch.watch import RankWatch
 
 
@@ -23,12 +24,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def run(arguments: Sequence[str], report: ExitReport, watches: list[RankWatch]) -> None:
-    config = training_config(arguments)
+    config = run_config("train", arguments)
+    report.program = config.program
     watch = RankWatch(Path(config.run_dir), int(os.environ.get("RANK", "0")))
     watches.append(watch)
     watch.start()
     try:
-        importlib.import_module("llama_gpt4.train").run(arguments, report)
+        importlib.import_module(PROGRAMS[config.program].module).run(arguments, report)
     except RuntimeError:  # also what gloo and NCCL raise where another host broke off
         watch.name_the_lost()
         raise

@@ -7,14 +7,15 @@ import sys
 from pathlib import Path
 
 from llama_gpt4.compose import freeze
-from llama_gpt4.config import TrainConfig
+from llama_gpt4.config import RunConfig
 from llama_gpt4.errors import ExitCode
 from llama_gpt4.program import ExitReport, hold
+from llama_gpt4.programs import PROGRAMS
 from llama_gpt4_launch.local import Processes, give_back
 from llama_gpt4_launch.watch import alive_folder
 
 
-def prepare_run(config: TrainConfig, report: ExitReport) -> int:
+def prepare_run(config: RunConfig, report: ExitReport) -> int:
     """Make everything ready for ranks with `--resolved run_dir/config.yaml`; the descriptor that
     holds the run directory. Exits with the code of a preparation that fails."""
     run_dir = Path(config.run_dir)
@@ -24,8 +25,9 @@ def prepare_run(config: TrainConfig, report: ExitReport) -> int:
     (run_dir / "exit.json").unlink(missing_ok=True)
     shutil.rmtree(alive_folder(run_dir), ignore_errors=True)
     report.run_dir = run_dir
-    command = [sys.executable, "-m", "llama_gpt4.train", "--resolved", str(frozen), "--prepare"]
-    code = Processes(report).run([command], [dict(os.environ)], lock)
+    module = PROGRAMS[config.program].module
+    command = [sys.executable, "-m", module, "--resolved", str(frozen), "--prepare"]
+    code = Processes(report, config.program).run([command], [dict(os.environ)], lock)
     if code is ExitCode.DONE:
         return lock
     report.write(code, "the data could not be prepared; see the lines above it on the terminal")

@@ -84,7 +84,7 @@ def test_each_process_knows_its_place(report: ExitReport, tmp_path: Path) -> Non
     )
     commands = [[sys.executable, "-c", code]] * 2
     environments = local._environments(2)
-    assert Processes(report).run(commands, environments, hold(tmp_path / "held")) == 0
+    assert Processes(report, "train").run(commands, environments, hold(tmp_path / "held")) == 0
     first, second = (json.loads((tmp_path / rank).read_text()) for rank in ("0", "1"))
     assert (first["LOCAL_RANK"], second["LOCAL_RANK"]) == ("0", "1")
     for key in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
@@ -100,7 +100,7 @@ def test_the_code_that_tells_most_counts(
     codes: tuple[int, int], worst: int, report: ExitReport, tmp_path: Path
 ) -> None:
     programs = [f"raise SystemExit({code})" for code in codes]
-    assert run(Processes(report), tmp_path, *programs) == worst
+    assert run(Processes(report, "train"), tmp_path, *programs) == worst
 
 
 def test_the_rest_is_ended_when_one_has_failed(
@@ -110,7 +110,13 @@ def test_the_rest_is_ended_when_one_has_failed(
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
     began = time.monotonic()
     assert (
-        run(Processes(report), tmp_path, "raise SystemExit(1)", deaf, "import time; time.sleep(60)")
+        run(
+            Processes(report, "train"),
+            tmp_path,
+            "raise SystemExit(1)",
+            deaf,
+            "import time; time.sleep(60)",
+        )
         == 1
     )
     assert time.monotonic() - began < 20
@@ -119,7 +125,7 @@ def test_the_rest_is_ended_when_one_has_failed(
 def test_a_killed_process_is_named(
     report: ExitReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = run(Processes(report), tmp_path, "", "import os; os.kill(os.getpid(), 9)")
+    code = run(Processes(report, "train"), tmp_path, "", "import os; os.kill(os.getpid(), 9)")
     assert code == 1
     lines = capsys.readouterr().err.split()
     assert "process 1 of 2 was ended by SIGKILL" in " ".join(lines)
@@ -140,7 +146,7 @@ def test_a_signal_goes_to_all(report: ExitReport, tmp_path: Path) -> None:
         "import signal, sys, time; "
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); time.sleep(60)"
     )
-    processes = Processes(report)
+    processes = Processes(report, "train")
     later(1.0, signal.SIGTERM)
     assert run(processes, tmp_path, listens, listens) == 75
     assert run(processes, tmp_path, "raise SystemExit(0)") == 75, "nothing starts after it"
@@ -150,14 +156,14 @@ def test_those_that_cannot_listen_yet_count_as_preempted(
     report: ExitReport, tmp_path: Path
 ) -> None:
     later(0.5, signal.SIGTERM)
-    assert run(Processes(report), tmp_path, "import time; time.sleep(60)") == 75
+    assert run(Processes(report, "train"), tmp_path, "import time; time.sleep(60)") == 75
 
 
 def test_a_second_ctrl_c_ends_those_that_do_not_listen(report: ExitReport, tmp_path: Path) -> None:
     deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
     later(0.7, signal.SIGINT, times=2)
     began = time.monotonic()
-    assert run(Processes(report), tmp_path, deaf) == 1
+    assert run(Processes(report, "train"), tmp_path, deaf) == 1
     assert time.monotonic() - began < 15
 
 
@@ -165,7 +171,7 @@ def test_processes_hold_the_run_directory_when_their_parent_does_not(
     report: ExitReport, tmp_path: Path
 ) -> None:
     handle = hold(tmp_path / "run")
-    processes = Processes(report)
+    processes = Processes(report, "train")
     seen: list[str] = []
 
     def try_to_hold() -> None:

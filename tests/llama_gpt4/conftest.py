@@ -11,6 +11,7 @@ import pytest
 from llama_gpt4.config import DataConfig, TrainConfig, ValidationConfig
 
 VALUES: dict[str, Any] = {
+    "program": "train",
     "name": "test",
     "run_dir": "",  # below tmp_path
     "seed": 42,

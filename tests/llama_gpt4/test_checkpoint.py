@@ -25,7 +25,8 @@ def test_a_checkpoint_that_this_host_sees_late_is_no_damaged_one(
     folder = checkpoint.step_folder(tmp_path, 6)
     hidden = tmp_path / "on its way"
     hidden.mkdir()
-    manifest = {"state": {"step": 6, "data_fingerprint": ""}, "architecture": {}, "files": {}}
+    state = {"step": 6, "data_fingerprint": ""}
+    manifest = {"state": state, "architecture": {}, "shapes": {}, "files": {}}
     (hidden / "manifest.json").write_text(json.dumps(manifest))
     folder.parent.mkdir()
     arrival = threading.Timer(0.5, lambda: hidden.rename(folder))

@@ -62,6 +62,7 @@ def save_checkpoint(
     manifest = {
         "state": {field.name: "" for field in fields(RunState)} | {"step": step},
         "architecture": architecture.to_hugging_face(dtype, bos_id=1, eos_id=2, pad_id=0),
+        "shapes": parameter_shapes(architecture),
         "files": files,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))

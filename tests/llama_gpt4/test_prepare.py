@@ -22,7 +22,7 @@ import llama_gpt4
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import report_lines
 from llama_gpt4.hub import TOKENIZER_FILES
-from llama_gpt4.prepare import cache_key, main, prepare, row_that_keeps, split
+from llama_gpt4.prepare import asked, cache_key, main, prepare, row_that_keeps, split
 from llama_gpt4.prompt import CHAT_TEMPLATE, render_prompt
 from llama_gpt4.records import Record, read_records
 from llama_gpt4.tokenizer import Tokenizer
@@ -277,7 +277,7 @@ def test_a_share_is_drawn_by_the_seed(config_for):
 def test_records_with_one_prompt_stay_on_one_side():
     records = [Record(f"Q{i % 10}", "", f"A{i}", "f", i) for i in range(100)]
     for seed in range(5):
-        train, held_out = split(records, 0.25, seed)
+        train, held_out = split(records, 0.25, seed, asked)
         assert not {r.instruction for r in train} & {r.instruction for r in held_out}
         assert 25 <= len(held_out) <= 34 and len(train) + len(held_out) == 100
 

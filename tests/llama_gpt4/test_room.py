@@ -1,4 +1,4 @@
-"""What a training does before its processes meet; the rest: tests/distributed and tests/e2e."""
+"""What fills a disk or a GPU is one line that says what makes room."""
 
 import shutil
 from collections import namedtuple
@@ -9,37 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from llama_gpt4 import train
-from llama_gpt4.architecture import from_sizes, n_parameters
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import InputError
-from llama_gpt4.program import ExitReport
+from llama_gpt4.room import lever_for_memory, require_room
 
 Usage = namedtuple("Usage", "total used free")
-
-
-def test_other_ranks_leave_a_directory_alone_until_rank_0_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    came_to: list[Any] = []
-    monkeypatch.setattr(train, "prepare", lambda config: None)
-    monkeypatch.setattr(train, "train", lambda *given: came_to.append(given))
-    report = ExitReport()
-    train.run([f"run_dir={tmp_path}/run"], report)
-    assert came_to and report.run_dir is None
-    assert not (tmp_path / "run").exists()
-
-
-def test_contradictions_are_found_before_the_data_are_prepared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(train, "prepare", lambda config: pytest.fail("it was prepared"))
-    with pytest.raises(InputError, match=r"gradient_clipping=5\.0 contradicts 1\.0"):
-        train.run(
-            [f"run_dir={tmp_path}/run", "+zero.deepspeed.gradient_clipping=5.0"], ExitReport()
-        )
 
 
 @pytest.mark.parametrize(
@@ -60,13 +34,13 @@ def test_there_must_be_room_for_all_that_is_written(
 ) -> None:
     config = train_config(**changes)
     Path(config.run_dir).mkdir()
-    architecture = from_sizes(config.model, 1024)
-    needed = (12 * checkpoints + model_bytes) * n_parameters(architecture)
+    n = 1_000_000
+    needed = (12 * checkpoints + model_bytes) * n
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, needed))
-    train._require_room(config, architecture)
+    require_room(config, n)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, needed - 1))
     with pytest.raises(InputError, match=f"{checkpoints} more checkpoints .* and the model"):
-        train._require_room(config, architecture)
+        require_room(config, n)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +67,7 @@ def test_a_full_gpu_is_one_line_with_what_makes_room(
 ) -> None:
     """As PyTorch words it; tests marked `gpu` run out of a real one."""
     config = train_config(**{"batch.rows_per_micro_step": 2, **changes})
-    with pytest.raises(InputError) as raised, train.lever_for_memory(config):
+    with pytest.raises(InputError) as raised, lever_for_memory(config):
         raise torch.OutOfMemoryError(
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1 "
             "GiB of which 1.2 GiB is free.\nProcess 7 has 77.9 GiB memory in use."
@@ -105,12 +79,12 @@ def test_a_full_gpu_is_one_line_with_what_makes_room(
 
 @pytest.mark.gpu
 def test_a_real_gpu_that_is_full_is_one_line(train_config: Callable[..., TrainConfig]) -> None:
-    with pytest.raises(InputError) as raised, train.lever_for_memory(train_config()):
+    with pytest.raises(InputError) as raised, lever_for_memory(train_config()):
         torch.empty(2**50, dtype=torch.uint8, device="cuda")
     message = str(raised.value)
     assert "out of memory" in message and "Tried to allocate" in message and "\n" not in message
 
 
 def test_other_errors_stay_what_they_are(train_config: Callable[..., TrainConfig]) -> None:
-    with pytest.raises(RuntimeError, match="shapes differ"), train.lever_for_memory(train_config()):
+    with pytest.raises(RuntimeError, match="shapes differ"), lever_for_memory(train_config()):
         raise RuntimeError("shapes differ")

@@ -1,0 +1,61 @@
+"""Whether there is room on the disk, and what makes room on a GPU."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from llama_gpt4.config import RunConfig
+from llama_gpt4.errors import InputError
+
+
+def require_room(config: RunConfig, n: int) -> None:
+    """A save of `n` parameters that fills the disk after hours of training is found out before the
+    first step."""
+    from llama_gpt4.checkpoint import saved_steps
+
+    # Master weights and two moments in float32. The best checkpoint stays beside the newest ones,
+    # and what is new is there before the old goes, which holds for the exported model as well.
+    checkpoint_bytes = 12 * n
+    model_bytes = n * (4 if config.precision.dtype == "float32" else 2)
+    validation = config.data.validation
+    has_best = bool(validation.files or validation.share)
+    there = len(saved_steps(Path(config.run_dir)))
+    missing = max(1, config.train.keep_checkpoints + has_best + 1 - there)
+    free = shutil.disk_usage(config.run_dir).free
+    if free < missing * checkpoint_bytes + model_bytes:
+        raise InputError(
+            f"run_dir={config.run_dir} has {free / 1e9:,.1f} GB free, and {missing} more "
+            f"checkpoints of {checkpoint_bytes / 1e9:,.1f} GB and the model of "
+            f"{model_bytes / 1e9:,.1f} GB must fit: choose another disk, or lower "
+            "train.keep_checkpoints"
+        )
+
+
+@contextmanager
+def lever_for_memory(config: RunConfig) -> Iterator[None]:
+    """A GPU that is full is a matter of configuration: say which key makes room."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        tried = str(error).split(". GPU")[0].replace("\n", " ")
+        raise InputError(
+            f"{tried}: {_less_memory(config)} takes less; `llama-gpt4 plan` with the same keys "
+            "says what fits"
+        ) from error
+
+
+def _less_memory(config: RunConfig) -> str:
+    rows, zero = config.rows_per_micro_step, config.zero
+    levers = []
+    if config.model.recompute != "full":
+        levers.append("model.recompute=full")
+    if rows > 1:
+        levers.append(f"{config.MICRO_STEP_KEY}={rows // 2}")
+    if zero.stage < 3:
+        levers.append("zero=stage3")
+    elif not (zero.offload_optimizer and zero.offload_parameters):
+        levers.append("zero=offload")
+    return " or ".join(levers) or "a run on more GPUs"
