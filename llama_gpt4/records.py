@@ -11,8 +11,8 @@ from typing import Any
 
 from llama_gpt4.errors import InputError
 
-SAMPLES = ("en", "zh")
-"""Languages of the records shipped in the package, read as `sample:en` and `sample:zh`."""
+SAMPLES = ("en", "zh", "comparisons_en", "comparisons_zh")
+"""What is shipped in the package, read as `sample:en` and so on: records, and comparisons."""
 
 OF_RECORDS = frozenset({"instruction", "text"})
 """Keys of which every record of a data file or file of questions has one."""
@@ -59,7 +59,7 @@ def read_bytes(file: str) -> bytes:
         if language not in SAMPLES:
             raise InputError(
                 f"{file} is not a shipped sample: there are "
-                f"{' and '.join(f'sample:{name}' for name in SAMPLES)}"
+                f"{', '.join(f'sample:{name}' for name in SAMPLES)}"
             )
         return (package_files("llama_gpt4") / "sample" / f"{language}.json").read_bytes()
     path = Path(file)

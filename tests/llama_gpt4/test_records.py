@@ -110,7 +110,8 @@ def test_a_file_used_as_a_folder(write):
 
 def test_an_unknown_sample():
     assert failing("sample:fr") == (
-        "sample:fr is not a shipped sample: there are sample:en and sample:zh"
+        "sample:fr is not a shipped sample: there are sample:en, sample:zh, "
+        "sample:comparisons_en, sample:comparisons_zh"
     )
 
 
