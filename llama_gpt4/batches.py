@@ -141,12 +141,12 @@ class Batches:
         # Numpy promises the raw bits of PCG64 for ever, but not what Generator.permutation makes
         # of them; a run must resume under the next numpy as well.
         bits = np.random.PCG64(np.random.SeedSequence([self._seed, epoch]))
-        order = _permutation(bits, self._examples.n)
+        order = permutation(bits, self._examples.n)
         if self._data.batching == "pack":
             rows = best_fit(self._examples.lengths, self._data.row_tokens, order)
         else:
             rows = one_each(self._examples.n, order)
-        return rows.reordered(_permutation(bits, len(rows)))
+        return rows.reordered(permutation(bits, len(rows)))
 
 
 def evaluation_batches(
@@ -227,10 +227,10 @@ def _batch(
     starts = np.cumsum(lengths) - lengths
     n_targets = lengths - prompts
     # A token is predicted at the place before it, so the answer's first at the prompt's last.
-    target_rows = _spans(starts + prompts - 1, n_targets)
+    target_rows = spans(starts + prompts - 1, n_targets)
     return Batch(
         tokens=from_numpy(tokens),
-        positions=from_numpy(_spans(np.zeros_like(lengths), lengths)),
+        positions=from_numpy(spans(np.zeros_like(lengths), lengths)),
         document_lengths=tuple(lengths.tolist()),
         target_rows=from_numpy(target_rows),
         targets=from_numpy(tokens[target_rows + 1]),
@@ -247,12 +247,12 @@ def _empty_batch() -> Batch:
     return Batch(one, one, (1,), none, none, torch.zeros(0), ())
 
 
-def _spans(firsts: Ints, sizes: Ints) -> Ints:
+def spans(firsts: Ints, sizes: Ints) -> Ints:
     """`first, first + 1, ...` for `size` numbers, for each of `firsts` (E,) and `sizes` (E,)."""
     starts = np.cumsum(sizes) - sizes
     return np.repeat(firsts - starts, sizes) + np.arange(sizes.sum())
 
 
-def _permutation(bits: np.random.PCG64, n: int) -> Ints:
+def permutation(bits: np.random.PCG64, n: int) -> Ints:
     """A random order of n things."""
     return np.argsort(bits.random_raw(n), kind="stable")

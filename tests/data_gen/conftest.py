@@ -8,6 +8,7 @@ import pytest
 from .answering import KEY, Answering
 from .local_teacher import LocalTeacher, running_local_teacher, write_tiny_model
 from .quota_server import QuotaServer, running_quota_server
+from .reward_runs import write_tiny_opt
 from .teacher import Teacher, running_teacher
 
 
@@ -50,3 +51,9 @@ def quota_server() -> Iterator[QuotaServer]:
     """`llmock`, which allows 600 requests a minute and judges who asked it."""
     with running_quota_server(requests_per_minute=600) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def opt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny OPT in Hugging Face format."""
+    return write_tiny_opt(tmp_path_factory.mktemp("opt") / "model")

@@ -1,0 +1,171 @@
+"""Which comparisons a rank trains on in which step: a pure function of the step, as `batches.py`.
+
+1. An epoch orders the prompts by (seed, epoch); a step takes the next `prompts_per_step` of them.
+2. They go round the ranks, `prompts_per_micro_step` at a time. A prompt's responses stay together:
+   K forward passes, in one batch, serve all of its pairs.
+3. Every rank knows the whole step, so it knows the weight of each of its terms without asking.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from llama_gpt4.batches import permutation
+from llama_gpt4_data.reward_config import RankingLossConfig
+from llama_gpt4_data.reward_examples import Compared, Ints
+from llama_gpt4_data.reward_loss import Terms, term_weights, terms_of
+
+
+@dataclass(frozen=True, eq=False)
+class RewardBatch:
+    """One micro-batch of one rank: R responses of Q prompts, without padding.
+
+    A rank without prompts gets one dummy token and no term, so that it runs the same collectives as
+    the others and adds exactly 0.
+    """
+
+    tokens: Tensor
+    """(N,) int64: the responses end to end, each after its prompt."""
+    lengths: tuple[int, ...]
+    """(R,)."""
+    winners: Tensor
+    """(S,) int64: places in the R of each term's winner."""
+    losers: Tensor
+    """(S, R) bool."""
+    margins: Tensor
+    """(S,) float32, in rewards."""
+    weights: Tensor
+    """(S,) float32; they sum to 1 over all micro-batches and ranks of a step."""
+    prompts: Tensor
+    """(R,) int64: the prompt of each response, from 0 to Q - 1."""
+    prompt_weights: Tensor
+    """(Q,) float32: 1 / prompts of the step."""
+    pairs: Tensor
+    """(P, 2) int64: places in the R of a better and a worse response."""
+    comparisons: tuple[int, ...]
+    """(Q,) indices, for messages."""
+
+
+class RewardBatches:
+    """The micro-batches of one rank for any step, counted from 0; the only state is a cache."""
+
+    def __init__(
+        self,
+        compared: Compared,
+        loss: RankingLossConfig,
+        *,
+        prompts_per_step: int,
+        prompts_per_micro_step: int,
+        seed: int,
+        rank: int,
+        world_size: int,
+    ) -> None:
+        self._compared, self._loss = compared, loss
+        self._per_step, self._per_micro_step = prompts_per_step, prompts_per_micro_step
+        self._seed, self._rank, self._world_size = seed, rank, world_size
+        self._epoch, self._order = 0, self._plan(0)
+        self.steps_per_epoch = -(-compared.n // prompts_per_step)
+
+    def micro_steps(self, step: int) -> int:
+        """Micro-batches that `micro_batches(step)` yields, equal on every rank."""
+        return -(-len(self._window(step)) // (self._world_size * self._per_micro_step))
+
+    def micro_batches(self, step: int) -> Iterator[RewardBatch]:
+        """This rank's micro-batches of `step`, each built when it is asked for."""
+        return micro_batches(
+            self._compared,
+            self._window(step),
+            self._loss,
+            self._per_micro_step,
+            self._rank,
+            self._world_size,
+        )
+
+    def tokens(self, step: int) -> int:
+        """Tokens in `step`, over all ranks, a prompt once for each of its responses."""
+        return int(self._lengths(step).sum())
+
+    def squared_lengths(self, step: int) -> int:
+        return int((self._lengths(step) ** 2).sum())
+
+    def target_tokens(self, step: int) -> int:
+        """Tokens that a reward is read from in `step`, over all ranks: the responses."""
+        return len(self._lengths(step))
+
+    def _lengths(self, step: int) -> Ints:
+        return np.concatenate([self._compared.lengths_of(i) for i in self._window(step)])
+
+    def _window(self, step: int) -> Ints:
+        epoch, window = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._plan(epoch)
+        return self._order[window * self._per_step : (window + 1) * self._per_step]
+
+    def _plan(self, epoch: int) -> Ints:
+        bits = np.random.PCG64(np.random.SeedSequence([self._seed, epoch]))
+        return permutation(bits, self._compared.n)
+
+
+def micro_batches(
+    compared: Compared,
+    window: Ints,
+    loss: RankingLossConfig,
+    prompts_per_micro_step: int,
+    rank: int,
+    world_size: int,
+) -> Iterator[RewardBatch]:
+    """One rank's part of the prompts `window`, which make one step together.
+
+    Prompt i is in micro-batch b = i // prompts_per_micro_step, and that is in micro-step
+    b // world_size of rank b % world_size.
+    """
+    terms = [terms_of(loss.kind, compared.pairs_of(i), compared.scores_of(i)) for i in window]
+    weights = term_weights(loss.kind, np.array([len(t.winners) for t in terms]))
+    stride = world_size * prompts_per_micro_step
+    past = -(-len(window) // stride) * stride  # all ranks take as many micro-steps
+    for first in range(rank * prompts_per_micro_step, past, stride):
+        mine = slice(first, first + prompts_per_micro_step)
+        yield _batch(compared, window[mine], terms[mine], weights[mine], loss, len(window))
+
+
+def _batch(
+    compared: Compared,
+    chosen: Ints,
+    terms: list[Terms],
+    weights: npt.NDArray[np.float64],
+    loss: RankingLossConfig,
+    n_prompts: int,
+) -> RewardBatch:
+    tokens = [ids for i in chosen for ids in compared.tokens_of(i)]
+    sizes = np.array([len(compared.scores_of(i)) for i in chosen], np.int64)
+    starts = np.cumsum(sizes) - sizes
+    n_terms = np.array([len(t.winners) for t in terms], np.int64)
+    term_starts = np.cumsum(n_terms) - n_terms
+    n_rows = max(1, len(tokens))
+    losers = np.zeros((n_terms.sum(), n_rows), bool)
+    for at, start, size, term in zip(term_starts, starts, sizes, terms, strict=True):
+        losers[at : at + len(term.winners), start : start + size] = term.losers
+    dummy = [np.zeros(1, np.int64)]
+    return RewardBatch(
+        tokens=torch.from_numpy(np.concatenate(tokens or dummy).astype(np.int64)),
+        lengths=tuple(len(ids) for ids in tokens or dummy),
+        winners=_joined([t.winners + s for t, s in zip(terms, starts, strict=True)], np.int64),
+        losers=torch.from_numpy(losers),
+        margins=_joined([loss.points * t.points for t in terms], np.float32),
+        weights=torch.from_numpy(np.repeat(weights, n_terms).astype(np.float32)),
+        prompts=torch.from_numpy(np.repeat(np.arange(len(chosen)), sizes)),
+        prompt_weights=torch.full((len(chosen),), 1 / n_prompts),
+        pairs=_joined(
+            [compared.pairs_of(i) + s for i, s in zip(chosen, starts, strict=True)], np.int64
+        ).view(-1, 2),
+        comparisons=tuple(chosen.tolist()),
+    )
+
+
+def _joined(parts: list[Any], dtype: Any) -> Tensor:
+    return torch.from_numpy(np.concatenate([*parts]).astype(dtype) if parts else np.zeros(0, dtype))

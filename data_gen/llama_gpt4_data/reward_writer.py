@@ -1,0 +1,189 @@
+"""Comparisons to tokens and tables, counting what became of each.
+
+A response is read as BOS + prompt + response + EOS, and is used whole or not at all.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from llama_gpt4.errors import InputError
+from llama_gpt4.examples import files_of
+from llama_gpt4.prepare import CHUNK_RECORDS, check_too_long, row_that_keeps
+from llama_gpt4.prompt import render_chat, render_prompt
+from llama_gpt4_data.comparisons import Comparison, Response
+from llama_gpt4_data.pairs import UNKNOWN, Pair, Paired, paired
+from llama_gpt4_data.reward_config import RewardConfig
+from llama_gpt4_data.reward_examples import TABLES
+
+
+class Encoder(Protocol):
+    """A tokenizer: our own, or that of a model of `transformers`."""
+
+    def encode_prompts(self, texts: Sequence[str]) -> list[list[int]]: ...
+    def encode_answers(self, texts: Sequence[str]) -> list[list[int]]: ...
+
+
+def rendered(comparison: Comparison) -> str:
+    """The prompt in Alpaca's frame, whether or not the file had it in that already."""
+    first, *later = comparison.turns
+    if not later and first["role"] == "user":
+        return render_prompt(first["content"], first.get("input") or "")
+    try:
+        # Turns are told apart by their headings: marks of begin and end are not for text.
+        text = render_chat(comparison.turns, bos_token="", eos_token="")
+    except InputError as error:
+        raise InputError(f"{comparison.name}: {error}") from None
+    if comparison.turns[-1]["role"] != "user":
+        raise InputError(f"{comparison.name}: the last turn before the answers is not the user's")
+    return text
+
+
+@dataclass
+class Writer:
+    """Writes one part, and counts what became of what it was given."""
+
+    config: RewardConfig
+    part: str
+    folder: Path
+    dtype: np.dtype[Any]
+    sources: list[str] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+    n_tokens: int = 0
+    prompts: list[tuple[int, ...]] = field(default_factory=list)
+    responses: list[tuple[int, int, int]] = field(default_factory=list)
+    pairs: list[tuple[int, int]] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    too_long: list[Comparison] = field(default_factory=list)
+
+    def write(self, comparisons: Sequence[Comparison], tokenizer: Encoder) -> dict[str, Any]:
+        result = paired(comparisons, keep_out_of_range=self.config.data.out_of_range == "keep")
+        files = files_of(self.config.data, self.part)
+        usable = [
+            (comparison, pairs)
+            for comparison, pairs in zip(result.comparisons, result.pairs, strict=True)
+            if pairs
+        ]
+        if self.config.loss.kind == "margin":
+            _require_scores([comparison for comparison, _ in usable])
+        if not usable:
+            raise InputError(
+                f"{', '.join(files)}: no comparison for {self.part} has a better and a worse "
+                f"response ({result.candidates['ties']} ties, {result.responses['empty']} empty "
+                "responses)"
+            )
+        with open(self.folder / "tokens.bin", "wb") as out:
+            for start in range(0, len(usable), CHUNK_RECORDS):
+                ids = self._add(usable[start : start + CHUNK_RECORDS], files, tokenizer)
+                np.array(ids, self.dtype).tofile(out)
+        check_too_long(self.too_long, self.lengths, self.config.data, self.part)
+        self.prompts.append((self.n_tokens, 0, len(self.responses), len(self.pairs), 0, 0))
+        for name, rows in zip(
+            TABLES, (self.prompts, self.responses, self.pairs, self.scores), strict=True
+        ):
+            kind = np.float64 if name == "scores.npy" else np.int64
+            np.save(self.folder / name, np.array(rows, kind))
+        return self._report(result)
+
+    def _add(
+        self, chunk: list[tuple[Comparison, list[Pair]]], files: list[str], tokenizer: Encoder
+    ) -> list[int]:
+        """The tokens of a chunk of comparisons, which enter the tables."""
+        prompts = tokenizer.encode_prompts([rendered(comparison) for comparison, _ in chunk])
+        answers = iter(tokenizer.encode_answers([r.text for c, _ in chunk for r in c.responses]))
+        tokens: list[int] = []
+        for (comparison, pairs), prompt in zip(chunk, prompts, strict=True):
+            encoded = {id(response): next(answers) for response in comparison.responses}
+            short = self._short_enough(comparison, prompt, encoded)
+            kept = [p for p in pairs if id(p.chosen) in short and id(p.rejected) in short]
+            if not kept:
+                self.dropped["too_long"] += 1
+                continue
+            tokens += self._add_one(comparison, kept, prompt, encoded, files)
+        return tokens
+
+    def _short_enough(
+        self, comparison: Comparison, prompt: list[int], encoded: dict[int, list[int]]
+    ) -> set[int]:
+        short = set()
+        for key, answer in encoded.items():
+            self.lengths.append(len(prompt) + len(answer))
+            if self.lengths[-1] <= self.config.data.row_tokens:
+                short.add(key)
+            else:
+                self.too_long.append(comparison)
+        return short
+
+    def _add_one(
+        self,
+        comparison: Comparison,
+        pairs: list[Pair],
+        prompt: list[int],
+        encoded: dict[int, list[int]],
+        files: list[str],
+    ) -> list[int]:
+        in_pairs = {id(response) for pair in pairs for response in (pair.chosen, pair.rejected)}
+        kept = [response for response in comparison.responses if id(response) in in_pairs]
+        place = {id(response): k for k, response in enumerate(kept)}
+        where = (files.index(comparison.file), comparison.index)
+        begin = (self.n_tokens, len(prompt), len(self.responses), len(self.pairs))
+        self.prompts.append((*begin, *where))
+        self.pairs += [(place[id(pair.chosen)], place[id(pair.rejected)]) for pair in pairs]
+        tokens = list(prompt)
+        for response, score in zip(kept, _scores(kept), strict=True):
+            answer = encoded[id(response)]
+            source = self._source(response)
+            self.responses.append((self.n_tokens + len(tokens), len(answer), source))
+            self.scores.append(score)
+            tokens += answer
+        self.n_tokens += len(tokens)
+        return tokens
+
+    def _source(self, response: Response) -> int:
+        name = response.source or UNKNOWN
+        if name not in self.sources:
+            self.sources.append(name)
+        return self.sources.index(name)
+
+    def _report(self, result: Paired) -> dict[str, Any]:
+        n_read = len(result.comparisons)
+        untold = sum(not pairs for pairs in result.pairs)
+        return {
+            "read": n_read,
+            "used": len(self.prompts) - 1,
+            "dropped": {"no_pair": untold, "too_long": self.dropped["too_long"]},
+            "responses": len(self.responses),
+            "empty_responses": result.responses["empty"],
+            "scores_out_of_range": result.n_out_of_range,
+            "unscored": result.n_unscored,
+            "pairs": len(self.pairs),
+            "ties": result.candidates["ties"],
+            "same_text": result.candidates["same_text"],
+            "too_long_responses": len(self.too_long),
+            "tokens": self.n_tokens,
+            "longest": max(n for n in self.lengths if n <= self.config.data.row_tokens),
+            "length_99_percent": row_that_keeps(0.99, self.lengths),
+            "length_100_percent": max(self.lengths),
+        }
+
+
+def _scores(kept: Sequence[Response]) -> list[float]:
+    """Their scores; where the file has none, numbers that fall as the responses get worse."""
+    return [
+        float(len(kept) - k) if response.score is None else response.score
+        for k, response in enumerate(kept)
+    ]
+
+
+def _require_scores(comparisons: Sequence[Comparison]) -> None:
+    for comparison in comparisons:
+        if not comparison.is_scored:
+            raise InputError(
+                f"{comparison.name} has no scores, which loss.kind=margin is made of: use "
+                "loss.kind=pairwise"
+            )
