@@ -9,6 +9,7 @@ from typing import Any
 
 from llama_gpt4.config import ModelConfig, require
 from llama_gpt4.errors import InputError
+from llama_gpt4.hub import local_snapshot
 
 _ROPE_KEYS: dict[str, tuple[str, ...]] = {
     "default": (),
@@ -162,6 +163,19 @@ def from_sizes(model: ModelConfig, vocab_size: int) -> LlamaConfig:
         rope_scaling=None,
         initializer_std=model.initializer_std,
     )
+
+
+def architecture_of(model: ModelConfig, vocab_size: int) -> LlamaConfig:
+    """The model that the configuration names, for a tokenizer of `vocab_size` pieces."""
+    if model.path is None:
+        return from_sizes(model, vocab_size)
+    architecture = from_path(local_snapshot(model.path), model)
+    require(
+        vocab_size <= architecture.vocab_size,
+        f"the tokenizer has {vocab_size} pieces, model.path={model.path} only "
+        f"{architecture.vocab_size} rows of embeddings: use the model's own tokenizer",
+    )
+    return architecture
 
 
 def from_path(folder: Path, model: ModelConfig) -> LlamaConfig:

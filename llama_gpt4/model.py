@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from llama_gpt4_kernels.operators import Operators
+from llama_gpt4_kernels.reference import REFERENCE
 from llama_gpt4_kernels.rope import inverse_frequencies
 from torch import Tensor, nn
 
@@ -210,6 +211,11 @@ class Decoder(nn.Module):
             layer_rows = rows if index == len(self.layers) - 1 else None
             hidden, delta = layer(hidden, delta, tables, documents, layer_rows)
         return self.norm(hidden, delta, None)[1]
+
+
+def reference_decoder(config: LlamaConfig) -> Decoder:
+    """A decoder with the operators that run anywhere."""
+    return Decoder(config, REFERENCE, "none")
 
 
 class Head(nn.Module):

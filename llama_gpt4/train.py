@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from llama_gpt4 import dry
 from llama_gpt4 import run as runs
-from llama_gpt4.architecture import LlamaConfig, from_path, from_sizes, n_parameters
+from llama_gpt4.architecture import LlamaConfig, architecture_of, n_parameters
 from llama_gpt4.compose import training_config
 from llama_gpt4.config import RunConfig, TrainConfig
-from llama_gpt4.errors import InputError
 from llama_gpt4.examples import Examples, Prepared, report_lines
+from llama_gpt4.hub import local_snapshot
 from llama_gpt4.prepare import prepare
 from llama_gpt4.program import ExitReport, end_at_once, run_program
 from llama_gpt4.run import Subject, Training
@@ -44,12 +44,12 @@ def subject(config: TrainConfig, prepared: Prepared, ranks: "Ranks") -> Subject:
     """A LLaMA and its instruction tuning, for `run.train`."""
     from llama_gpt4.engine import llama
 
-    architecture, weights = architecture_and_weights(config, prepared.vocab_size)
+    architecture = architecture_of(config.model, prepared.vocab_size)
     task = fine_tuning(config, prepared, architecture, ranks)
     return Subject(
         task=task,
         build=llama(config, architecture, ranks),
-        weights=weights,
+        weights=_weights(config, architecture),
         hidden_size=architecture.hidden_size,
         n_parameters=n_parameters(architecture),
         described=architecture.to_hugging_face(
@@ -121,24 +121,12 @@ def fine_tuning(
     )
 
 
-def architecture_and_weights(
-    config: RunConfig, vocab_size: int
-) -> "tuple[LlamaConfig, WeightSource]":
-    """The LLaMA that `config` names, for a tokenizer of `vocab_size` pieces."""
-    from llama_gpt4.hub import local_snapshot
+def _weights(config: RunConfig, architecture: LlamaConfig) -> "WeightSource":
     from llama_gpt4.weights import RandomWeights, folder_weights
 
     if config.model.path is None:
-        architecture = from_sizes(config.model, vocab_size)
-        return architecture, RandomWeights(architecture, config.seed)
-    folder = local_snapshot(config.model.path)
-    architecture = from_path(folder, config.model)
-    if vocab_size > architecture.vocab_size:
-        raise InputError(
-            f"the tokenizer has {vocab_size} pieces, model.path={config.model.path} only "
-            f"{architecture.vocab_size} rows of embeddings: use the model's own tokenizer"
-        )
-    return architecture, folder_weights(folder, architecture)
+        return RandomWeights(architecture, config.seed)
+    return folder_weights(local_snapshot(config.model.path), architecture)
 
 
 def _step_size(config: TrainConfig, prepared: Prepared, task: "Task") -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+from llama_gpt4_data.reward_config import RewardConfig
 
 from llama_gpt4.config import TrainConfig
 
@@ -84,14 +85,18 @@ def keys(schema: type) -> Iterator[str]:
             yield field.name
 
 
-@pytest.mark.parametrize("key", sorted(set(keys(TrainConfig))))
+@pytest.mark.parametrize("key", sorted({*keys(TrainConfig), *keys(RewardConfig)}))
 def test_every_key_is_read(key: str) -> None:
     code = "\n".join(
         path.read_text()
         for folder in ROOMS.values()
         for path in folder.rglob("*.py")
-        if path.name != "config.py"
+        if path.name not in ("config.py", "reward_config.py")
     )
-    # The number of rows in a step is derived beside the keys that it comes from.
-    derived = inspect.getsource(TrainConfig.rows_per_step.fget)
+    # The rows of a step and of a forward pass are derived beside the keys that they come from.
+    derived = "".join(
+        inspect.getsource(size.fget)
+        for schema in (TrainConfig, RewardConfig)
+        for size in (schema.rows_per_step, schema.rows_per_micro_step)
+    )
     assert re.search(rf"\.{key}\b", code + derived), f"nothing reads {key}"

@@ -15,6 +15,7 @@ VERBS = {
     "answer": ("llama_gpt4.answer", "let a model answer a file of questions"),
     "doctor": ("llama_gpt4_launch.doctor", "check that all hosts are ready for a training"),
     "chat": ("llama_gpt4.chat", "talk to a model"),
+    "reward": ("llama_gpt4_launch.reward", "train a model that learns which answer is better"),
     "data": ("llama_gpt4_data.cli", "make data with a teacher such as GPT-4, and check data"),
 }
 

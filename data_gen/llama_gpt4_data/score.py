@@ -1,0 +1,100 @@
+"""Rewards of responses by an exported reward model, whoever exported it: a folder in the format of
+Hugging Face's `…ForSequenceClassification` with one label."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llama_gpt4.architecture import described, from_hugging_face
+from llama_gpt4.config import require
+from llama_gpt4_data.reward_backbone import hub_config, is_reward_model, require_headed
+from llama_gpt4_data.reward_model import HubReward, LlamaReward
+from llama_gpt4_data.reward_writer import Encoder
+
+TOKENS_PER_BATCH = 8192
+
+
+def rewards(model_folder: Path, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """The reward of each of `responses` to the rendered prompt in the same place."""
+    return Scorer(model_folder).rewards(prompts, responses)
+
+
+class Scorer:
+    """A reward model and its tokenizer, ready to read responses."""
+
+    def __init__(self, folder: Path, device: torch.device | None = None) -> None:
+        require(
+            is_reward_model(folder),
+            f"{folder} is no reward model: its architecture gives no single number",
+        )
+        self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        is_llama = described(folder)["model_type"] == "llama"
+        self._model = (_llama if is_llama else _hub)(folder).to(self._device).eval()
+        self._tokenizer: Encoder = _tokenizer(folder, is_llama)
+
+    def rewards(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+        """The reward of each of `responses` to the rendered prompt in the same place."""
+        starts = self._tokenizer.encode_prompts(prompts)
+        ends = self._tokenizer.encode_answers(responses)
+        return self.rewards_of_tokens([[*s, *e] for s, e in zip(starts, ends, strict=True)])
+
+    def rewards_of_tokens(self, responses: Sequence[Sequence[int]]) -> list[float]:
+        """The same of token ids: BOS, prompt, response and EOS of each."""
+        found = torch.empty(len(responses))
+        with torch.no_grad():
+            for batch in batches_by_length([len(ids) for ids in responses], TOKENS_PER_BATCH):
+                tokens = np.concatenate([responses[i] for i in batch]).astype(np.int64)
+                lengths = tuple(len(responses[i]) for i in batch)
+                read = self._model(torch.from_numpy(tokens).to(self._device), lengths)
+                found[batch] = read.cpu()
+        return found.tolist()
+
+
+def batches_by_length(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
+    """Places of `lengths`, from the longest to the shortest, in batches that hold at most
+    `most_tokens` where all are padded to the first, or one place."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= most_tokens:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
+def _llama(folder: Path) -> torch.nn.Module:
+    from llama_gpt4.model import reference_decoder
+    from llama_gpt4.weights import folder_weights
+
+    architecture = from_hugging_face(described(folder))
+    source = folder_weights(folder, replace(architecture, tie_embeddings=True))
+    model = LlamaReward(reference_decoder(architecture))
+    for name, parameter in model.named_parameters():
+        target: Tensor = parameter.data.view(-1)
+        source.fill(name, 0, target)
+    return model
+
+
+def _hub(folder: Path) -> torch.nn.Module:
+    from transformers import AutoModelForSequenceClassification
+
+    whole: Any = AutoModelForSequenceClassification.from_pretrained(
+        folder, config=hub_config(folder), dtype=torch.float32, attn_implementation="sdpa"
+    )
+    require_headed(whole, str(folder))
+    return HubReward(whole)
+
+
+def _tokenizer(folder: Path, is_llama: bool) -> Encoder:
+    if is_llama:
+        from llama_gpt4.tokenizer import Tokenizer
+
+        return Tokenizer.load(folder)
+    from llama_gpt4_data.hub_tokenizer import HubTokenizer
+
+    return HubTokenizer.load(folder)

@@ -1,0 +1,87 @@
+"""A reward depends on prompt and response alone: not on pads, their id or side, nor neighbours."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from llama_gpt4_data.reward_backbone import hub_config
+from llama_gpt4_data.reward_model import HubReward, LlamaReward
+from torch import Tensor, nn
+
+from llama_gpt4.model import reference_decoder
+
+from ..tiny_llama import tiny_llama
+
+RESPONSES = [[2, 5, 9, 14, 2], [2, 7, 7, 30, 31, 32, 8, 2], [2, 11, 2]]
+"""Their last token is one that pads have as well, where `pad` is `eos`."""
+EOS = 2
+
+
+@pytest.fixture(scope="module")
+def hub(opt: Path) -> HubReward:
+    from transformers import AutoModelForSequenceClassification
+
+    whole = AutoModelForSequenceClassification.from_pretrained(opt, config=hub_config(opt)).eval()
+    nn.init.normal_(whole.score.weight)
+    return HubReward(whole)
+
+
+@pytest.fixture(scope="module")
+def llama() -> LlamaReward:
+    torch.manual_seed(0)
+    model = LlamaReward(reference_decoder(tiny_llama()))
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def read(model: nn.Module, responses: list[list[int]]) -> Tensor:
+    with torch.no_grad():
+        tokens = torch.tensor([token for ids in responses for token in ids])
+        return model(tokens, tuple(len(ids) for ids in responses))
+
+
+@pytest.mark.parametrize("name", ["llama", "hub"])
+def test_neighbours_change_nothing(name: str, request: pytest.FixtureRequest) -> None:
+    model = request.getfixturevalue(name)
+    together = read(model, RESPONSES)
+    assert together.dtype == torch.float32 and float(together.std()) > 0.1
+    for order in ([2, 0, 1], [1, 2], [0], [1], [2]):
+        apart = read(model, [RESPONSES[i] for i in order])
+        assert float((apart - together[order]).abs().max()) < 1e-5, order
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("pad_id", [0, 1, EOS, 77])
+@pytest.mark.parametrize("pads", [0, 1, 9])
+def test_pads_change_nothing(hub: HubReward, side: str, pad_id: int, pads: int) -> None:
+    truth = read(hub, RESPONSES)
+    width = max(map(len, RESPONSES)) + pads
+    ids = torch.full((len(RESPONSES), width), pad_id)
+    is_real = torch.zeros(len(RESPONSES), width, dtype=torch.bool)
+    for row, response in enumerate(RESPONSES):
+        place = slice(0, len(response)) if side == "right" else slice(width - len(response), width)
+        ids[row, place] = torch.tensor(response)
+        is_real[row, place] = True
+    with torch.no_grad():
+        error = (hub.read(ids, is_real) - truth).abs().max()
+    assert float(error) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["llama", "hub"])
+def test_the_last_token_is_the_one_that_is_read(name: str, request: pytest.FixtureRequest) -> None:
+    """Another last token gives another reward, and so does any before it, which it attends to."""
+    model = request.getfixturevalue(name)
+    [truth] = read(model, [RESPONSES[1]]).tolist()
+    for place in (1, 4, -1):
+        changed = [*RESPONSES[1]]
+        changed[place] += 3
+        assert read(model, [changed]).tolist() != pytest.approx([truth], abs=1e-4), place
+
+
+def test_dropout_is_off_even_in_training(hub: HubReward) -> None:
+    """OPT's config has it at 0.1, which would make a resumed run another one."""
+    hub.train()
+    first, second = read(hub, RESPONSES), read(hub, RESPONSES)
+    hub.eval()
+    assert torch.equal(first, second)

@@ -1,0 +1,134 @@
+"""A reward model on two processes is the one of a plain loop, whatever its backbone; it stops and
+goes on bit for bit, and what a run exports is what transformers loads."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from llama_gpt4_data.reward import batch_loss
+from llama_gpt4_data.reward_batches import RewardBatches
+from llama_gpt4_data.reward_config import RewardConfig
+from llama_gpt4_data.reward_data import prepare
+from llama_gpt4_data.reward_model import HubReward, LlamaReward
+from llama_gpt4_data.score import Scorer
+from torch import nn
+
+from llama_gpt4.compose import freeze
+from llama_gpt4.model import reference_decoder
+
+from ..command import llama_gpt4, metrics
+from ..data_gen.reward_runs import SMALL, many, on_opt, reward_config, write, write_tiny_opt
+from ..tiny_llama import tiny_llama
+
+pytestmark = pytest.mark.distributed
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def opt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_opt(tmp_path_factory.mktemp("opt") / "model")
+
+
+@pytest.fixture(scope="module")
+def cases(opt: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, RewardConfig]:
+    """Configurations by name; the worker has taken the first step of each on two processes."""
+    folder = tmp_path_factory.mktemp("cases")
+    file = write(folder, many(9))
+    common = [f"data.files=[{file}]", "batch.prompts_per_step=7", "batch.prompts_per_micro_step=2"]
+    variants = {
+        "llama-3": ["zero=stage3"],
+        "opt-3": ["zero=stage3", *on_opt(opt)],
+        "opt-0": ["zero=stage0", *on_opt(opt), "loss.kind=plackett_luce", "loss.centring=0.1"],
+    }
+    configs = {}
+    for name, overrides in variants.items():
+        configs[name] = reward_config(folder, *common, *overrides, f"run_dir={folder}/{name}")
+        freeze(configs[name])
+        prepare(configs[name])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run(
+        [sys.executable, *launcher, str(HERE / "reward_worker.py"), str(folder)],
+        check=True,
+        env=environment,
+        timeout=300,
+    )
+    return configs
+
+
+def plain_model(name: str, opt: Path, vocab_size: int) -> nn.Module:
+    if name.startswith("opt"):
+        from transformers import AutoModelForSequenceClassification
+
+        whole = AutoModelForSequenceClassification.from_pretrained(opt, num_labels=1)
+        return HubReward(whole.eval())
+    sizes = {"feed_forward_size": 64, "n_kv_heads": 4, "max_positions": 2048}
+    return LlamaReward(reference_decoder(tiny_llama(vocab_size=vocab_size, **sizes)))
+
+
+@pytest.mark.parametrize("name", ["llama-3", "opt-3", "opt-0"])
+def test_two_processes_take_the_step_of_a_plain_loop(
+    cases: dict[str, RewardConfig], opt: Path, name: str
+) -> None:
+    config = cases[name]
+    found = np.load(Path(config.run_dir) / "step-2.npz")
+    prepared = prepare(config)
+    model = plain_model(name, opt, prepared.vocab_size)
+    for key, param in model.named_parameters():
+        sharded = torch.from_numpy(found[f"weight:{key}"])
+        if key == "score.weight":
+            assert not sharded.any(), "a new head is of zeros"
+        elif name.startswith("opt"):
+            assert torch.equal(sharded, param), f"{key} is not what the file holds"
+        param.data.copy_(sharded)
+    model.double()
+    batches = RewardBatches(
+        prepared.train, config.loss, prompts_per_step=7, prompts_per_micro_step=7,
+        seed=config.seed, rank=0, world_size=1,
+    )  # fmt: skip
+    [batch] = batches.micro_batches(0)
+    loss = batch_loss(model(batch.tokens, batch.lengths), batch, config.loss)
+    loss.backward()
+    assert abs(float(found["loss"]) - float(loss.detach())) < 1e-6
+    for key, param in model.named_parameters():
+        assert param.grad is not None, key
+        error = np.abs(found[f"gradient:{key}"] - param.grad.numpy()).max()
+        assert error <= 1e-6 * max(1e-3, float(param.grad.abs().max())), key
+
+
+@pytest.mark.parametrize("name", ["llama-3", "opt-3", "opt-0"])
+def test_a_resumed_run_is_equal_bit_for_bit(cases: dict[str, RewardConfig], name: str) -> None:
+    found = np.load(Path(cases[name].run_dir) / "step-2.npz")
+    assert np.isfinite(found["straight"]).all() and found["straight"][1, 0] != np.log(2)
+    assert np.array_equal(found["straight"], found["resumed"])
+
+
+def test_a_run_exports_what_transformers_loads(opt: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    run_dir, file = tmp_path / "run", write(tmp_path, many(24))
+    data = [f"data.files=[{file}]", "data.validation.share=0.2", f"data.cache_dir={tmp_path}/cache"]
+    keys = [f"run_dir={run_dir}", "optim.lr=1e-2", "train.steps=6", "train.eval_every_steps=3"]
+    done = llama_gpt4("reward", *SMALL, *on_opt(opt), *data, *keys)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "held-out prompts:\nsources" in done.stdout
+    steps = metrics(run_dir)
+    assert steps[0]["loss"] == pytest.approx(np.log(2)) and steps[-1]["loss"] < 0.68
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
+    evaluated = [line for line in lines if "eval_loss" in line]
+    assert [line["step"] for line in evaluated] == [3, 6]
+    agreement = json.loads((run_dir / "agreement.json").read_text())
+    # The exported model, read by itself, judges as the engine did.
+    assert agreement["agreement"][0]["accuracy"] == pytest.approx(evaluated[-1]["eval_accuracy"])
+
+    theirs = AutoModelForSequenceClassification.from_pretrained(run_dir / "model").eval()
+    ids = AutoTokenizer.from_pretrained(run_dir / "model")("Why? Because.")["input_ids"]
+    with torch.no_grad():
+        truth = float(theirs(torch.tensor([ids])).logits)
+    assert Scorer(run_dir / "model").rewards_of_tokens([ids]) == pytest.approx([truth], abs=1e-5)

@@ -1,0 +1,27 @@
+"""The default reward model learns more than length from the shipped comparisons. A long proof: half
+a minute on two quiet cores."""
+
+import json
+from pathlib import Path
+
+import pytest
+from llama_gpt4_data.score import rewards
+
+from llama_gpt4.prompt import render_prompt
+
+from ..command import llama_gpt4
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+def test_the_default_is_well_above_chance_and_length(tmp_path: Path) -> None:
+    done = llama_gpt4(
+        "reward", f"run_dir={tmp_path}/run", f"data.cache_dir={tmp_path}/cache", "tracking=none"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "run" / "agreement.json").read_text())["agreement"]
+    assert found[0]["sources"] == "all" and found[0]["pairs"] > 500
+    assert found[0]["accuracy"] > 0.75 > 0.6 > found[0]["length_only"]
+    answers = ["It keeps the lid on. Steam stays inside.", "That is a stupid question."]
+    better, worse = rewards(tmp_path / "run" / "model", [render_prompt("Why?", "")] * 2, answers)
+    assert better > worse
