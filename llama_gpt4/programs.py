@@ -2,6 +2,7 @@
 configuration. They are named and not imported, since some lie in rooms above this one."""
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llama_gpt4.config import RunConfig
@@ -23,3 +24,10 @@ PROGRAMS = {
     "train": Program("llama_gpt4.train", "llama_gpt4.config:TrainConfig"),
     "reward": Program("llama_gpt4_data.reward", "llama_gpt4_data.reward_config:RewardConfig"),
 }
+
+
+def split_verb(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The program whose verb comes first in `words`, and the rest; without a verb it is `train`."""
+    if words and words[0] in PROGRAMS:
+        return words[0], list(words[1:])
+    return "train", list(words)

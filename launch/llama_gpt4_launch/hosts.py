@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from llama_gpt4.config import TrainConfig, require, require_one_of
+from llama_gpt4.config import RunConfig, require, require_one_of
 from llama_gpt4.errors import ExitCode, InputError
 from llama_gpt4.program import ExitReport
 from llama_gpt4_launch import ssh
@@ -79,7 +79,7 @@ def world_size(config: HostsConfig) -> int:
     return sum(host.slots for host in hosts_of(config))
 
 
-def shown(config: HostsConfig, training: TrainConfig) -> str:
+def shown(config: HostsConfig, training: RunConfig) -> str:
     """The exact commands, as a shell takes them."""
     if isinstance(config, DeepSpeedConfig) and config.transport == "pdsh":
         environment = shlex.join(f"{k}={v}" for k, v in pdsh_environment(training).items())
@@ -90,7 +90,7 @@ def shown(config: HostsConfig, training: TrainConfig) -> str:
     )
 
 
-def start(config: HostsConfig, training: TrainConfig, report: ExitReport) -> ExitCode:
+def start(config: HostsConfig, training: RunConfig, report: ExitReport) -> ExitCode:
     """Start the ranks of a run that is prepared, and stay with them to their end."""
     run_dir = Path(training.run_dir)
     _write(run_dir / "hostfile", as_text(hosts_of(config)))
@@ -121,7 +121,7 @@ def check(config: HostsConfig) -> None:
     ssh.require_reachable(hosts_of(config), sys.executable)
 
 
-def remote_lines(config: HostsConfig, training: TrainConfig) -> dict[str, str]:
+def remote_lines(config: HostsConfig, training: RunConfig) -> dict[str, str]:
     """What each host runs."""
     hosts = hosts_of(config)
     environment = travelling(config.environment)
@@ -135,7 +135,7 @@ def remote_lines(config: HostsConfig, training: TrainConfig) -> dict[str, str]:
     }
 
 
-def _command(config: HostsConfig, hosts: list[Host], node: int, training: TrainConfig) -> list[str]:
+def _command(config: HostsConfig, hosts: list[Host], node: int, training: RunConfig) -> list[str]:
     if isinstance(config, TorchrunConfig):
         return _torchrun_command(config, hosts, node, training)
     return [
@@ -146,7 +146,7 @@ def _command(config: HostsConfig, hosts: list[Host], node: int, training: TrainC
 
 
 def _torchrun_command(
-    config: TorchrunConfig, hosts: list[Host], node: int, training: TrainConfig
+    config: TorchrunConfig, hosts: list[Host], node: int, training: RunConfig
 ) -> list[str]:
     address, port = _meeting_point(config, hosts, training)
     host = hosts[node]
@@ -171,7 +171,7 @@ def _torchrun_command(
     ]
 
 
-def pdsh_command(config: DeepSpeedConfig, training: TrainConfig) -> list[str]:
+def pdsh_command(config: DeepSpeedConfig, training: RunConfig) -> list[str]:
     """DeepSpeed's launcher as it starts all hosts by itself."""
     return [
         *_deepspeed(config, hosts_of(config), training),
@@ -180,7 +180,7 @@ def pdsh_command(config: DeepSpeedConfig, training: TrainConfig) -> list[str]:
     ]
 
 
-def pdsh_environment(training: TrainConfig) -> dict[str, str]:
+def pdsh_environment(training: RunConfig) -> dict[str, str]:
     """What DeepSpeed and pdsh read: the variables for the ranks from a file, how ssh is called."""
     return {
         "DS_ENV_FILE": str(Path(training.run_dir) / "environment"),
@@ -189,7 +189,7 @@ def pdsh_environment(training: TrainConfig) -> dict[str, str]:
 
 
 def _start_pdsh(
-    config: DeepSpeedConfig, training: TrainConfig, connections: ssh.Connections
+    config: DeepSpeedConfig, training: RunConfig, connections: ssh.Connections
 ) -> ExitCode:
     variables = travelling(config.environment)
     text = "".join(f"{name}={value}\n" for name, value in variables.items())
@@ -208,7 +208,7 @@ def _without_unasked(environment: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in environment.items() if not k.startswith(EXPORTED_BY_DEEPSPEED)}
 
 
-def _deepspeed(config: DeepSpeedConfig, hosts: list[Host], training: TrainConfig) -> list[str]:
+def _deepspeed(config: DeepSpeedConfig, hosts: list[Host], training: RunConfig) -> list[str]:
     address, port = _meeting_point(config, hosts, training)
     return [
         *[sys.executable, "-m", "deepspeed.launcher.runner"],
@@ -218,14 +218,12 @@ def _deepspeed(config: DeepSpeedConfig, hosts: list[Host], training: TrainConfig
     ]
 
 
-def _program(option: str, training: TrainConfig) -> list[str]:
+def _program(option: str, training: RunConfig) -> list[str]:
     frozen = str(Path(training.run_dir) / "config.yaml")
     return [option, "llama_gpt4_launch.rank", "--resolved", frozen]
 
 
-def _meeting_point(
-    config: HostsConfig, hosts: list[Host], training: TrainConfig
-) -> tuple[str, int]:
+def _meeting_point(config: HostsConfig, hosts: list[Host], training: RunConfig) -> tuple[str, int]:
     return (
         config.master_address or _address(hosts[0]),
         config.master_port or port_of(training.run_dir),

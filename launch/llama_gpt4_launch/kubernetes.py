@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from llama_gpt4.compose import as_yaml
-from llama_gpt4.config import TrainConfig, require
+from llama_gpt4.config import RunConfig, require
 from llama_gpt4.errors import ExitCode
 from llama_gpt4_launch import node
 from llama_gpt4_launch.environment import EnvironmentConfig, travelling
@@ -65,7 +65,7 @@ def require_absolute(mount_path: str) -> None:
     require(mount_path.startswith("/"), f"mount_path={mount_path} is not absolute")
 
 
-def require_shared(training: TrainConfig, mount_path: str) -> None:
+def require_shared(training: RunConfig, mount_path: str) -> None:
     """Paths of a run that happens elsewhere must lie on the storage that is there."""
     named = {
         "run_dir": training.run_dir,
@@ -83,7 +83,7 @@ def require_shared(training: TrainConfig, mount_path: str) -> None:
             )
 
 
-def manifest(config: KubernetesConfig, training: TrainConfig) -> str:
+def manifest(config: KubernetesConfig, training: RunConfig) -> str:
     """ConfigMap, Service and Job as YAML documents."""
     name = job_name(training)
     documents = [
@@ -99,13 +99,13 @@ def as_documents(documents: list[dict[str, Any]]) -> str:
     return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
-def job_name(training: TrainConfig) -> str:
+def job_name(training: RunConfig) -> str:
     """The run directory's name as Kubernetes likes names."""
     name = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(training.run_dir).name.lower()).strip("-")
     return name[:50].strip("-") or "llama-gpt4"
 
 
-def _configuration(name: str, config: KubernetesConfig, training: TrainConfig) -> dict[str, Any]:
+def _configuration(name: str, config: KubernetesConfig, training: RunConfig) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -128,7 +128,7 @@ def _service(name: str, config: KubernetesConfig) -> dict[str, Any]:
     }
 
 
-def _job(name: str, config: KubernetesConfig, training: TrainConfig) -> dict[str, Any]:
+def _job(name: str, config: KubernetesConfig, training: RunConfig) -> dict[str, Any]:
     in_main = {"containerName": "train", "operator": "In"}
     return {
         "apiVersion": "batch/v1",
@@ -158,7 +158,7 @@ def _on_code(action: str, container: dict[str, str], code: ExitCode) -> dict[str
     return {"action": action, "onExitCodes": {**container, "values": [int(code)]}}
 
 
-def _pod(name: str, config: KubernetesConfig, training: TrainConfig) -> dict[str, Any]:
+def _pod(name: str, config: KubernetesConfig, training: RunConfig) -> dict[str, Any]:
     words = node.command(
         config.python,
         f"{CONFIG_FOLDER}/config.yaml",
@@ -212,7 +212,7 @@ def _environment(config: KubernetesConfig) -> list[dict[str, Any]]:
     return [{"name": name, "value": value} for name, value in variables.items()] + secrets
 
 
-def _limits(config: KubernetesConfig, training: TrainConfig) -> dict[str, Any]:
+def _limits(config: KubernetesConfig, training: RunConfig) -> dict[str, Any]:
     limits: dict[str, Any] = {}
     if training.launch.device != "cpu":
         limits["nvidia.com/gpu"] = config.processes_per_node

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llama_gpt4.compose import compose, compose_training, require_consistent, training_config
-from llama_gpt4.config import TrainConfig
+from llama_gpt4.compose import compose, require_consistent, run_config
+from llama_gpt4.config import RunConfig
 from llama_gpt4.deepspeed_config import deepspeed_config
 from llama_gpt4.errors import ExitCode, InputError
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import ExitReport, run_program, show
+from llama_gpt4.programs import PROGRAMS, split_verb
 from llama_gpt4_launch import hosts, kubernetes, local, skypilot, slurm, sweep
 from llama_gpt4_launch.start import prepare_run
 from llama_gpt4_launch.sweep_slurm import SlurmArray
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     options = [option for option in options if option != "--print"]
     schema = PLACES[where][0]
     if schema is None and not is_print and not options:
-        return local.main(training)
+        return local.start(*split_verb(training))
     if schema is not None and wants_help(f"launch/{where}", schema, options):
         return ExitCode.DONE
     return run_program("launch", lambda report: run(where, options, training, is_print, report))
@@ -64,7 +65,7 @@ def run(
     config: Any = compose(schema, f"launch/{where}", options)
     if any(word in sweep.FLAGS for word in training):
         return _launch_sweep(where, config, training, is_print, report)
-    resolved = training_config(training)
+    resolved = run_config(*split_verb(training))
     if isinstance(config, kubernetes.KubernetesConfig):
         _require_elsewhere(config, resolved)
         show(kubernetes.manifest(config, resolved))
@@ -80,11 +81,11 @@ def run(
 def _print_local(options: list[str], training: list[str]) -> None:
     if options:
         raise InputError(f"launch local has no keys of its own: write `-- {shlex.join(options)}`")
-    config = compose_training(training)
+    config = run_config(*split_verb(training))
     n = local.process_count(config.launch)
     require_consistent(config, n)
     frozen = str(Path(config.run_dir) / "config.yaml")
-    command = [sys.executable, "-m", "llama_gpt4.train", "--resolved", frozen]
+    command = [sys.executable, "-m", PROGRAMS[config.program].module, "--resolved", frozen]
     port = hosts.port_of(config.run_dir)
     shared = [f"WORLD_SIZE={n}", f"LOCAL_WORLD_SIZE={n}", "MASTER_ADDR=127.0.0.1"]
     lines = [shlex.join([*command, "--prepare"])]
@@ -95,7 +96,7 @@ def _print_local(options: list[str], training: list[str]) -> None:
 
 
 def _launch_hosts(
-    config: hosts.HostsConfig, training: TrainConfig, is_print: bool, report: ExitReport
+    config: hosts.HostsConfig, training: RunConfig, is_print: bool, report: ExitReport
 ) -> None:
     require_consistent(training, hosts.world_size(config))
     if is_print:
@@ -106,7 +107,7 @@ def _launch_hosts(
 
 
 def _launch_slurm(
-    config: slurm.SlurmConfig, training: TrainConfig, is_print: bool, report: ExitReport
+    config: slurm.SlurmConfig, training: RunConfig, is_print: bool, report: ExitReport
 ) -> None:
     require_consistent(training, config.nodes * config.processes_per_node)
     job = slurm.job_of(training)
@@ -140,7 +141,7 @@ def _launch_sweep(
 
 
 def _require_elsewhere(
-    config: kubernetes.KubernetesConfig | skypilot.SkyPilotConfig, training: TrainConfig
+    config: kubernetes.KubernetesConfig | skypilot.SkyPilotConfig, training: RunConfig
 ) -> None:
     """What can be checked of a run whose storage is not here."""
     kubernetes.require_shared(training, config.mount_path)
@@ -157,10 +158,10 @@ def _end_with(code: ExitCode) -> None:
 def _help() -> str:
     places = "\n".join(f"  {where:<12}{what}" for where, (_, what) in PLACES.items())
     return (
-        "usage: llama-gpt4 launch <where> [--print] [key=value …] -- [-m] [key=value of train …]"
-        f"\n\n{places}\n\n"
+        "usage: llama-gpt4 launch <where> [--print] [key=value …] -- [train | reward] [-m] "
+        f"[key=value …]\n\n{places}\n\n"
         "`llama-gpt4 launch <where> --help` lists the keys before the --; those after it "
-        "are `llama-gpt4 train`'s.\n"
+        "are those of `llama-gpt4 train`, or of the verb that comes first.\n"
         "`launch slurm … -- -m …` submits the trials of a sweep as a job array.\n"
         "--print shows the exact commands or script and starts nothing.\n"
     )

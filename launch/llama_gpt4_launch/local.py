@@ -29,15 +29,15 @@ BEFORE_TRAINING = {"config.yaml", "exit.json", "logs", ".lock"}
 
 
 def main(argv: Sequence[str]) -> int:
-    if "-m" in argv or "--multirun" in argv:
-        from llama_gpt4_launch import sweep  # it imports this module
-
-        return sweep.main(argv)
     return start("train", argv)
 
 
 def start(program: str, argv: Sequence[str]) -> int:
     """`llama-gpt4 <program> …`."""
+    if "-m" in argv or "--multirun" in argv:
+        from llama_gpt4_launch import sweep  # it imports this module
+
+        return sweep.main([program, *argv])
     if wants_help(program, PROGRAMS[program].config_class(), argv):
         return ExitCode.DONE
     return run_program(program, lambda report: run(program, argv, report))
@@ -47,6 +47,7 @@ def run(program: str, arguments: Sequence[str], report: ExitReport) -> None:
     """Prepare the data in one process, then train in one process a device; exits with their code
     where that is not 0."""
     config = run_config(program, arguments)
+    report.program = config.program
     if config.train.dry:
         dry = [sys.executable, "-m", "llama_gpt4.dry", *arguments]
         sys.exit(subprocess.run(dry).returncode)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_gpt4.compose import as_yaml
-from llama_gpt4.config import TrainConfig, require
+from llama_gpt4.config import RunConfig, require
 from llama_gpt4.errors import ExitCode
 from llama_gpt4_launch import node
 from llama_gpt4_launch.environment import EnvironmentConfig, travelling
@@ -53,7 +53,7 @@ class SkyPilotConfig:
         return int(self.accelerators.rpartition(":")[2])
 
 
-def task(config: SkyPilotConfig, training: TrainConfig) -> str:
+def task(config: SkyPilotConfig, training: RunConfig) -> str:
     """The task file."""
     document: dict[str, Any] = {
         "name": training.name.replace("_", "-"),
@@ -78,7 +78,7 @@ def task(config: SkyPilotConfig, training: TrainConfig) -> str:
     return as_documents([document])
 
 
-def _run(config: SkyPilotConfig, training: TrainConfig) -> str:
+def _run(config: SkyPilotConfig, training: RunConfig) -> str:
     words = node.command(
         config.python,
         CONFIG_FILE,

@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from llama_gpt4.config import TrainConfig, require
+from llama_gpt4.config import RunConfig, require
 from llama_gpt4.errors import InputError
 from llama_gpt4_launch import node
 from llama_gpt4_launch.environment import EnvironmentConfig, secret_values
@@ -86,7 +86,7 @@ class Job:
     needs_gpus: bool
 
 
-def job_of(training: TrainConfig) -> Job:
+def job_of(training: RunConfig) -> Job:
     """The job of a single run."""
     return Job(
         name=training.name,

@@ -25,15 +25,16 @@ from hydra.errors import HydraException, OverrideParseException
 
 from llama_gpt4.compose import (
     compose,
-    compose_training,
+    compose_run,
     quoted,
     quoted_override,
     require_consistent,
 )
-from llama_gpt4.config import TrainConfig
+from llama_gpt4.config import RunConfig
 from llama_gpt4.errors import ExitCode, InputError
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import hold, run_program
+from llama_gpt4.programs import split_verb
 from llama_gpt4_launch.sweep_config import SweepConfig, SweepProgram
 from llama_gpt4_launch.sweep_pool import Pool
 from llama_gpt4_launch.sweep_report import plot, ranked, summarise, table, write_tables
@@ -45,10 +46,11 @@ MAX_NAME = 100
 
 
 def main(argv: Sequence[str]) -> int:
+    program, _ = split_verb(argv)
     if any(argument in ("-h", "--help") for argument in argv):
-        wants_help("train -m", SweepProgram, ["--help"])
+        wants_help(f"{program} -m", SweepProgram, ["--help"])
         return ExitCode.DONE
-    return run_program("train", lambda report: run(argv, lambda config, sweep_dir: Pool(config)))
+    return run_program(program, lambda report: run(argv, lambda config, sweep_dir: Pool(config)))
 
 
 class Place(Protocol):
@@ -57,7 +59,7 @@ class Place(Protocol):
     starts: bool
     """Whether it does, and does not only show what would."""
 
-    def processes(self, configs: Sequence[TrainConfig]) -> list[int]: ...
+    def processes(self, configs: Sequence[RunConfig]) -> list[int]: ...
     def ready(self, trials: Sequence[Trial]) -> None: ...
     def run(self, trials: Sequence[Trial], on_change: Callable[[Trial], None]) -> None: ...
 
@@ -86,7 +88,7 @@ class Line:
     """What was typed, by whom it is for."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        words = [word for word in arguments if word not in FLAGS]
+        self.program, words = split_verb([word for word in arguments if word not in FLAGS])
         for word in words:
             if word.startswith("-"):
                 raise InputError(f"{word} is for a single run: leave it or -m out")
@@ -102,9 +104,10 @@ class Line:
         training = [override for override in last.values() if not override.is_hydra_override()]
         self.fixed_keys = {o.get_key_element() for o in training if not o.is_sweep_override()}
         # Unknown keys and wrong types are found before Hydra, whose messages are less clear.
-        compose_training([first for o in training if (first := _first_value(o)) is not None])
+        single = [first for o in training if (first := _first_value(o)) is not None]
+        compose_run(self.program, single)
         lines = sorted(str(override.input_line) for override in training)
-        self.hash = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+        self.hash = hashlib.sha256("\n".join([self.program, *lines]).encode()).hexdigest()[:8]
 
 
 class Sweep:
@@ -118,7 +121,7 @@ class Sweep:
     def launch(self, job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
         """Run a batch of trials; each returns its last loss, which sweepers minimise: infinity for
         one that has not got there, so that its failure does not end the sweep."""
-        configs = [compose_training(overrides) for overrides in job_overrides]
+        configs = [compose_run(self._line.program, overrides) for overrides in job_overrides]
         counts = self._place.processes(configs)
         trials = [
             self._trial(overrides, config, n)
@@ -166,10 +169,11 @@ class Sweep:
         left = {trial.code for trial in self._trials.values() if trial.status not in is_over}
         if not left:
             return ExitCode.DONE
-        print("llama-gpt4 train: the same line tries again what is not done", file=sys.stderr)
+        verb = self._line.program
+        print(f"llama-gpt4 {verb}: the same line tries again what is not done", file=sys.stderr)
         return left.pop() if len(left) == 1 else ExitCode.BUG
 
-    def _trial(self, overrides: Sequence[str], config: TrainConfig, processes: int) -> Trial:
+    def _trial(self, overrides: Sequence[str], config: RunConfig, processes: int) -> Trial:
         swept = {
             override.get_key_element().lstrip("+"): override.get_value_element_as_str()
             for override in _parse(overrides)
@@ -212,7 +216,9 @@ def _let_hydra_sweep(sweep: Sweep, line: Line, sweep_dir: Path) -> None:
         assert machinery is not None
     # Outside of it: only one may be initialised, and every trial is composed on its own.
     try:
-        machinery.multirun("train", sweep, [*line.overrides, *own], with_log_configuration=False)
+        machinery.multirun(
+            line.program, sweep, [*line.overrides, *own], with_log_configuration=False
+        )
     except HydraException as error:
         raise InputError(_one_line(error)) from error
 

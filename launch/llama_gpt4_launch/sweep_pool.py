@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from llama_gpt4.compose import quoted
-from llama_gpt4.config import TrainConfig
+from llama_gpt4.config import RunConfig
 from llama_gpt4.errors import ExitCode, InputError, Preempted
 from llama_gpt4.program import SIGNALS
 from llama_gpt4_launch import ssh
@@ -51,7 +51,7 @@ class Pool:
         for number in SIGNALS:
             signal.signal(number, self._pass_on)
 
-    def processes(self, configs: Sequence[TrainConfig]) -> list[int]:
+    def processes(self, configs: Sequence[RunConfig]) -> list[int]:
         """How many each trial of a batch takes; `InputError` where there is no such room."""
         if self._config.hostfile is None:
             uses_gpus = any(config.launch.device != "cpu" for config in configs)
@@ -102,7 +102,7 @@ class Pool:
         if self._received:
             raise Preempted("trials are saved; the same command resumes the sweep")
 
-    def _count(self, config: TrainConfig) -> int:
+    def _count(self, config: RunConfig) -> int:
         """`launch.processes`; by default one for every GPU of a host, or a single one on cores."""
         wanted = config.launch.processes
         if hosts := hosts_of(self._slots):

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from llama_gpt4.config import TrainConfig, require
+from llama_gpt4.config import RunConfig, require
 from llama_gpt4.prepare import cache_key
 from llama_gpt4.program import ExitReport, show
 from llama_gpt4_launch import slurm
@@ -48,7 +48,7 @@ class SlurmArray:
         if self.starts:
             slurm.check(config)
 
-    def processes(self, configs: Sequence[TrainConfig]) -> list[int]:
+    def processes(self, configs: Sequence[RunConfig]) -> list[int]:
         return [self._config.nodes * self._config.processes_per_node] * len(configs)
 
     def ready(self, trials: Sequence[Trial]) -> None:

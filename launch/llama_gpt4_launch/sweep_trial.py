@@ -13,20 +13,21 @@ from enum import StrEnum
 from pathlib import Path
 
 from llama_gpt4.compose import config_hash, freeze, load_resolved
-from llama_gpt4.config import TrainConfig
+from llama_gpt4.config import RunConfig
 from llama_gpt4.errors import ExitCode
 from llama_gpt4.program import end_with_parent
+from llama_gpt4.programs import PROGRAMS
 from llama_gpt4_launch import ssh
 from llama_gpt4_launch.sweep_curve import Curve
 from llama_gpt4_launch.sweep_slots import Slot, hosts_of
 from llama_gpt4_launch.watch import is_anyone_there, request_stop
 
-TRAIN = (sys.executable, "-m", "llama_gpt4_launch.cli", "train")
+CLI = (sys.executable, "-m", "llama_gpt4_launch.cli")
 LAUNCH = (sys.executable, "-m", "llama_gpt4_launch.cli", "launch", "torchrun")
 """On other hosts: torchrun leaves CUDA_VISIBLE_DEVICES as it is, DeepSpeed's launcher does not."""
 SAVE_SECONDS = 120.0
 """How long processes that were asked to stop may take to save before they are killed."""
-OUR_WORDS = re.compile("llama-gpt4 (?:train|launch): (.*)")
+OUR_WORDS = re.compile(f"llama-gpt4 (?:{'|'.join([*PROGRAMS, 'launch'])}): (.*)")
 REAP_SECONDS = 5.0
 """How long the system may take to clear away killed processes."""
 
@@ -58,7 +59,7 @@ class Trial:
     name: str
     """What is swept, `key=value,key=value`: its run directory, and its run in Weights & Biases."""
     swept: dict[str, str]
-    config: TrainConfig
+    config: RunConfig
     processes: int
     """Devices that it takes."""
     status: Status = Status.WAITING
@@ -122,7 +123,7 @@ class Trial:
             aside.replace(self.run_dir / "trial.json")
 
 
-def _identity(config: TrainConfig) -> str:
+def _identity(config: RunConfig) -> str:
     # Its length and whether it is a dry run make no other run directory, but another end.
     return f"{config_hash(config)} {config.train}"
 
@@ -141,7 +142,7 @@ class TrialProcess:
         self.trial, self.slots = trial, slots
         self._hosts = hosts_of(slots)
         self._frozen = trial.run_dir / "config.yaml"
-        command = [*LAUNCH, *place, "--"] if self._hosts else TRAIN
+        command = [*LAUNCH, *place, "--"] if self._hosts else [*CLI, trial.config.program]
         logs = trial.run_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         self._log = logs / "launcher.log"

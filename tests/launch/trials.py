@@ -21,7 +21,7 @@ def write(step, loss):
 
 def trains_by(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """From here on trials run `code`, which knows `config` and `write(step, loss)`."""
-    for start in ("TRAIN", "LAUNCH"):
+    for start in ("CLI", "LAUNCH"):
         monkeypatch.setattr(sweep_trial, start, (sys.executable, "-c", SCRIPT + code))
 
 
