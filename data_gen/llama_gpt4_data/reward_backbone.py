@@ -216,6 +216,14 @@ def require_headed(model: Any, path: str) -> None:
     )
 
 
+def quiet() -> None:
+    """Without the report that a head is new and the bar of a load, once a rank."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
 def _build_hub(
     config: RewardConfig, kind: Any, folder: Path, settings: dict[str, Any]
 ) -> "nn.Module":
@@ -227,13 +235,13 @@ def _build_hub(
     from llama_gpt4.engine import DTYPES
     from llama_gpt4_data.reward_model import HEAD, HubReward
 
+    quiet()
     kept_alive = HfDeepSpeedConfig(settings) if config.zero.stage == 3 else contextlib.nullcontext()
     try:
         whole, loading = kind.from_pretrained(
             folder,
             config=hub_config(folder),
             dtype=DTYPES[config.precision.dtype],
-            attn_implementation="sdpa",
             output_loading_info=True,
         )
     except (OSError, ValueError) as error:

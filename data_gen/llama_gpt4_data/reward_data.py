@@ -2,7 +2,7 @@
 result."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def _key(config: RewardConfig) -> str:
 
 def _write(config: RewardConfig, draft: Path) -> None:
     parts = _read(config)
-    texts = [t for c in parts["train"] for t in (rendered(c), *(r.text for r in c.responses))]
+    texts = (t for c in parts["train"] for t in (rendered(c), *(r.text for r in c.responses)))
     tokenizer, ids, described = _tokenizer(config, texts, draft / "tokenizer")
     dtype = np.dtype(np.uint16 if described["vocab_size"] <= 2**16 else np.uint32)
     report: dict[str, Any] = {"train": None, "validation": None}
@@ -71,7 +71,7 @@ def _read(config: RewardConfig) -> dict[str, list[Comparison]]:
 
 
 def _tokenizer(
-    config: RewardConfig, texts: Sequence[str], folder: Path
+    config: RewardConfig, texts: Iterable[str], folder: Path
 ) -> tuple[Encoder, dict[str, int | None], dict[str, Any]]:
     """The run's tokenizer, saved to `folder`; the ids of BOS, EOS, pad; and its description."""
     if is_llama(config.model):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from llama_gpt4.architecture import described, from_hugging_face
 from llama_gpt4.config import require
-from llama_gpt4_data.reward_backbone import hub_config, is_reward_model, require_headed
+from llama_gpt4_data.reward_backbone import hub_config, is_reward_model, quiet, require_headed
 from llama_gpt4_data.reward_model import HubReward, LlamaReward
 from llama_gpt4_data.reward_writer import Encoder
 
@@ -83,8 +83,9 @@ def _llama(folder: Path) -> torch.nn.Module:
 def _hub(folder: Path) -> torch.nn.Module:
     from transformers import AutoModelForSequenceClassification
 
+    quiet()
     whole: Any = AutoModelForSequenceClassification.from_pretrained(
-        folder, config=hub_config(folder), dtype=torch.float32, attn_implementation="sdpa"
+        folder, config=hub_config(folder), dtype=torch.float32
     )
     require_headed(whole, str(folder))
     return HubReward(whole)
