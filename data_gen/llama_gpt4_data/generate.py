@@ -117,6 +117,8 @@ def _ask_live(
             )
             for worker in range(n)
         ]
+        # None may come between a worker's birth and the moment when both know what to do with it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         workers = [Worker(share, journal) for share in shares]
         generated.is_interrupted = _wait(workers, len(items), len(items) - len(todo), ledger)
         generated.trouble = None
@@ -248,12 +250,14 @@ def _wait(workers: Sequence[Worker], n_items: int, n_known: int, ledger: Ledger)
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        again = "; once more ends that, too" if len(received) == 1 else ""
-        print(f"\nstopping when what is in flight has ended{again}", file=sys.stderr, flush=True)
+        told = "when what is in flight has ended; once more ends that, too"
+        told = told if len(received) == 1 else "at once"
+        print(f"\nstopping {told}", file=sys.stderr, flush=True)
         for worker in workers:
             worker.terminate()
 
     before = {number: signal.signal(number, pass_on) for number in SIGNALS}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         pace = 0.5 if sys.stderr.isatty() else 10.0  # each is a line in a log
         with tqdm(total=n_items, initial=n_known, unit="item", mininterval=pace) as bar:

@@ -80,7 +80,7 @@ def run_worker(
 ) -> None:
     """The life of a worker process; `meter` shows finished items, failed ones and dollars."""
     end_with_parent(signal.SIGKILL)  # what is in flight then is asked again
-    for number in SIGNALS:
+    for number in set(SIGNALS) - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C is the parent's to pass on
     outcome = Outcome()
     try:
@@ -149,7 +149,8 @@ def _works(share: Share, journal: Journal) -> Iterator[Work]:
 
 
 def _stop_by_signal(pool: Pool) -> None:
-    """The parent's first signal ends the asking, its second what is in flight."""
+    """The parent's first signal ends the asking, its second what is in flight; those that came
+    before, which it held back, count."""
     task = asyncio.current_task()
     assert task is not None
 
@@ -159,6 +160,7 @@ def _stop_by_signal(pool: Pool) -> None:
         pool.stop()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 async def _sync(journal: Journal) -> None:
