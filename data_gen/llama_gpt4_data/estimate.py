@@ -33,7 +33,7 @@ from llama_gpt4_data.generation_config import (
 )
 from llama_gpt4_data.journal import Journal
 from llama_gpt4_data.ledger import Ledger, Price
-from llama_gpt4_data.requests import LENGTH_KEYS
+from llama_gpt4_data.requests import longest_answer
 
 PROGRAM = "data_gen/estimate"
 GOOD_FRAC = 0.1
@@ -112,11 +112,10 @@ def estimate(estimable: Estimable, config: Any) -> Estimate:
     ledger = Ledger(price, counter, batch_frac=config.prices.batch_frac)
     seen = survey(items, journal, counter, ledger)
     prior = compose(EstimateConfig, PROGRAM, []).replies[estimable.replies(config)]
-    lengths = [endpoint.parameters[key] for key in LENGTH_KEYS if key in endpoint.parameters]
     n_unseen = (estimable.rounds(config) - 1) * len(items)
     return Estimate(
         seen=seen,
-        coming=forecast(seen, prior, next(iter(lengths), None), n_unseen),
+        coming=forecast(seen, prior, longest_answer(endpoint.parameters), n_unseen),
         paid_usd=ledger.spent_usd,
         price=price,
     )

@@ -72,7 +72,7 @@ def asked_again(request: Request) -> Request:
 
 def asked_longer(request: Request) -> Request:
     """The same request, for an answer of up to twice the length."""
-    lengths = {key: 2 * request.body[key] for key in LENGTH_KEYS if key in request.body}
+    lengths = {key: 2 * request.body[key] for key in LENGTH_KEYS if request.body.get(key)}
     return Request(request.endpoint, {**request.body, **lengths}, request.sample, request.again + 1)
 
 

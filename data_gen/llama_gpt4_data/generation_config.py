@@ -7,7 +7,7 @@ from llama_gpt4.config import require, require_one_of
 from llama_gpt4.errors import InputError
 from llama_gpt4_data.endpoint_config import EndpointConfig
 from llama_gpt4_data.ledger import Price
-from llama_gpt4_data.requests import LENGTH_KEYS
+from llama_gpt4_data.requests import longest_answer
 from llama_gpt4_data.tokens import ENCODINGS, TokenCounter
 
 
@@ -120,7 +120,7 @@ def price_within_budget(
     if price is None:
         raise InputError(f"run.budget_usd={budget_usd:g} cannot be kept: {unpriced(endpoint)}")
     require(
-        any(key in endpoint.parameters for key in LENGTH_KEYS),
+        longest_answer(endpoint.parameters) is not None,
         f"run.budget_usd={budget_usd:g} needs the longest answer: set parameters.max_tokens",
     )
     return price

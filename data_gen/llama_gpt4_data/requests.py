@@ -15,6 +15,11 @@ LENGTH_KEYS = ("max_completion_tokens", "max_tokens")
 """What endpoints call the longest answer; the first that a request has counts."""
 
 
+def longest_answer(parameters: Mapping[str, Any]) -> int | None:
+    """Tokens of the longest answer that is asked for; None: whatever the model can."""
+    return next((parameters[key] for key in LENGTH_KEYS if parameters.get(key) is not None), None)
+
+
 HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 """What is left of an emoji where a server cut its answer between two code units; it is no text, and
 no file or request can hold it."""
@@ -52,8 +57,7 @@ class Request:
 
     @property
     def max_tokens(self) -> int | None:
-        """The longest answer that is asked for; None: whatever the model can."""
-        return next((self.body[key] for key in LENGTH_KEYS if key in self.body), None)
+        return longest_answer(self.body)
 
 
 @dataclass(frozen=True, kw_only=True)
