@@ -168,7 +168,8 @@ def _basis(coming: Forecast) -> str:
         return "a rough guess" + (hint if limit >= SMALLEST_PILOT else "")
     frac = (output.high - output.low) / 2 / output.middle if output.middle else 0.0
     basis = f"±{frac:.0%}: {len(pilot):,} items in the journal have {fmean(pilot):,.0f} on average"
-    wanted = pilot_within(pilot, GOOD_FRAC)
-    if frac > GOOD_FRAC and len(pilot) < wanted < len(pilot) + coming.requests:
-        basis += f"; {wanted:,} would make it ±{GOOD_FRAC:.0%}"
+    if frac > GOOD_FRAC:  # so that not all of the pilot's answers are empty
+        wanted = pilot_within(pilot, GOOD_FRAC)
+        if len(pilot) < wanted < len(pilot) + coming.requests:
+            basis += f"; {wanted:,} would make it ±{GOOD_FRAC:.0%}"
     return basis
