@@ -94,6 +94,7 @@ def _ask_live(
     todo = _open_places(items, journal, ledger)
     n = min(run.workers, len(todo), endpoint.in_flight)
     if todo:
+        journal.require_writable()
         require_no_batches(Path(run.output_dir))
         raise_file_limit(endpoint.in_flight)
     while todo:
@@ -152,6 +153,7 @@ def _ask_in_batches(
     journal = Journal(folder)
     todo = _open_places(items, journal, ledger)
     if todo or has_batches(Path(run.output_dir)):
+        journal.require_writable()
         import llama_gpt4_data.batch_run as batches  # slow, as the client is
 
         job = batches.BatchJob(

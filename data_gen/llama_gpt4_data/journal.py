@@ -6,6 +6,7 @@
 3. `fdatasync` every `SYNC_REPLIES` replies or `SYNC_SECONDS`: what a power cut may lose.
 """
 
+import errno
 import json
 import os
 import time
@@ -45,6 +46,15 @@ class Journal:
         """What was answered to the request with `key`."""
         line = self._lines.get(key)
         return None if line is None else Reply(**json.loads(line))
+
+    def require_writable(self) -> None:
+        """Find out before anything is paid whether it could be kept."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self._folder, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def append(self, reply: Reply) -> None:
         """Keep `reply`, whatever happens to this process from here on."""
