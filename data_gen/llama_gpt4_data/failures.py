@@ -6,6 +6,8 @@ RETRIED = frozenset({408, 409, 425, 429})
 """Statuses below 500 after which the same request may succeed."""
 ONE_REQUEST = frozenset({400, 413, 422})
 """Statuses that speak of one request; others below 500 (key, permission, model) of all."""
+OF_CONTENT = frozenset({"context_length_exceeded", "string_above_max_length", "content_filter"})
+"""Codes of rejections for what this very request has in it."""
 OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 """Codes that come with 429 and do not pass by waiting."""
 
@@ -25,6 +27,11 @@ class TransientError(Exception):
 class RejectedError(Exception):
     """This request will never succeed; others may."""
 
+    def __init__(self, reason: str, *, is_own: bool = False):
+        super().__init__(reason)
+        self.is_own = is_own
+        """Whether it surely says nothing about others."""
+
 
 class UnusableError(Exception):
     """No request to this endpoint will succeed."""
@@ -39,7 +46,9 @@ def fault(
         return UnusableError(f"{reason} (the account's money or quota is used up)")
     if status in RETRIED or status >= 500:
         return TransientError(reason, limits, is_rate_limit=status == 429)
-    return RejectedError(reason) if status in ONE_REQUEST else UnusableError(reason)
+    if status in ONE_REQUEST:
+        return RejectedError(reason, is_own=code in OF_CONTENT)
+    return UnusableError(reason)
 
 
 def first_line(said: object) -> str:

@@ -156,7 +156,7 @@ class Pool:
             self._try_again(work, error)
         except RejectedError as error:
             self._ledger.release(reserved_usd)
-            self._fail(work, str(error))
+            self._fail(work, str(error), is_own=error.is_own)
         except UnusableError as error:
             self._ledger.release(reserved_usd)
             self.stop(error)
@@ -186,9 +186,10 @@ class Pool:
         wait_seconds = max(backoff_seconds(work.attempts), asked_seconds)
         self._put_off(work, time.monotonic() + wait_seconds)
 
-    def _fail(self, work: Work, reason: str) -> None:
+    def _fail(self, work: Work, reason: str, *, is_own: bool = False) -> None:
+        """`is_own`: it says nothing about the endpoint, however many there are in a row."""
         self._on_failure(work, reason)
-        self._failed_in_a_row += 1
+        self._failed_in_a_row += not is_own
         if self._failed_in_a_row >= FAILED_IN_A_ROW:
             self.stop(UnusableError(f"{self._failed_in_a_row} requests in a row failed: {reason}"))
 
