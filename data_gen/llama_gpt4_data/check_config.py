@@ -3,6 +3,7 @@
 The fields of the two policies are the names of the rules.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -106,9 +107,13 @@ class CheckConfig:
         for key in ("near_duplicate_rouge_l", "evaluation_rouge_l"):
             value = getattr(self, key)
             require(value is None or 0 < value < 1, f"{key}={value} is not within (0, 1)")
+        read = {os.path.realpath(name) for name in (*self.files, *self.evaluation_files)}
+        written = [os.path.realpath(name) for name in (self.output, self.report) if name]
         for key in ("output", "report"):
-            require(getattr(self, key) not in self.files, f"{key} would overwrite one of files")
-        require(self.output is None or self.output != self.report, "output and report are one file")
+            name = getattr(self, key)
+            is_read = name is not None and os.path.realpath(name) in read
+            require(not is_read, f"{key}={name} would overwrite a file that is checked")
+        require(len(set(written)) == len(written), "output and report are one file")
 
     @property
     def policies(self) -> dict[str, str]:
