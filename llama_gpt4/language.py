@@ -56,7 +56,6 @@ _LINK = re.compile(r"(?:https?://|www\.)\S+|</?[a-zA-Z][^<>]*>", re.ASCII)
 _MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]+\.[\w.-]+", re.ASCII)
 # What every line of `_CODE` has somewhere; far quicker to look for.
 _MAY_BE_CODE = re.compile(r"[{}();=>_\[#]|::|//|--|import|return|\":|:$")
-_CODE = re.compile(r"[{}();=>_\[#]|::|//|--|import|return|\":|:$")  # what every line of `_CODE` has
 _CODE = re.compile(
     r"[{};]\s*$|\s[-+*/]?=\s|[=!<>]=|[-=]>|\w\(\)|::|\w_\w|\w\["
     r"|^\s*(?:def|class|return|elif|else|for|while|if|try|except|print|import|from)\b.*[:)\]]\s*$"

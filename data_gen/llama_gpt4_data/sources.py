@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_gpt4.errors import InputError
-from llama_gpt4.questions import hashed_id, question_of
+from llama_gpt4.questions import OWN_IDS, hashed_id, question_of
 from llama_gpt4.records import json_values, read_bytes, record_name
 
 
@@ -46,7 +46,7 @@ def read_sources(files: Sequence[str], limit: int | None) -> list[Source]:
             if limit is not None and len(sources) >= limit:
                 return sources
             question = question_of(value, record_name(file, index))
-            own = any(key in value for key in ("question_id", "id"))
+            own = any(key in value for key in OWN_IDS)
             pair = (question.instruction, question.input)
             id = str(question.question_id) if own else hashed_id(*pair)
             sources.append(

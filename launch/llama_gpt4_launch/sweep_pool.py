@@ -87,7 +87,8 @@ class Pool:
             for process in list(self._running):
                 if process.has_ended(self._config.hang_seconds):
                     self._running.remove(process)
-                    free += process.slots
+                    # Not those of a host that was lost under another trial.
+                    free += [slot for slot in process.slots if slot in self._slots]
                     on_change(process.trial)
                     if process.trial.status is Status.FAILED:
                         free = self._without_lost(process, free)
