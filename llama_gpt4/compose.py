@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 import hydra
 import yaml
@@ -61,7 +61,7 @@ def as_yaml(config: Any) -> str:
 
 def _composed(schema: type, program: str, overrides: Sequence[str]) -> DictConfig:
     """The composed configuration before it is checked; its interpolations are still open."""
-    quoted = [quoted_override(override) for override in overrides]
+    quoted = [_open_to_new_keys(schema, quoted_override(override)) for override in overrides]
     typed = dict(zip(quoted, overrides, strict=True))
     with hydra.initialize_config_module("llama_gpt4_conf", version_base="1.3"):
         try:
@@ -75,6 +75,13 @@ def _composed(schema: type, program: str, overrides: Sequence[str]) -> DictConfi
             raise InputError(_missing_group(error)) from error
         except (ConfigCompositionException, ValueError) as error:
             raise InputError(_bad_override(schema, typed, error)) from error
+
+
+def _open_to_new_keys(schema: type, override: str) -> str:
+    """Hydra knows no key that is not in the YAML, but a mapping of any keys is there for such."""
+    key = override.partition("=")[0]
+    maps = [name for name, kind in _schema_keys(schema) if get_origin(kind) is dict]
+    return f"++{override}" if any(f"{key}.".startswith(f"{name}.") for name in maps) else override
 
 
 def load_resolved(path: Path) -> RunConfig:

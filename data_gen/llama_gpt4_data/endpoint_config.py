@@ -31,7 +31,8 @@ class EndpointConfig:
     model: str
     """Name of the model, or of Azure's deployment."""
     parameters: dict[str, Any]
-    """Sent with each request as they are: temperature, top_p, max_tokens, seed and the like."""
+    """Sent with each request as they are: temperature, top_p, max_tokens, seed and the like; one
+    that is null is not sent."""
     in_flight: int
     """Requests under way at once."""
     requests_per_minute: int | None
@@ -89,7 +90,8 @@ class EndpointConfig:
 def chat_request(config: EndpointConfig, messages: Sequence[Message], sample: int = 0) -> Request:
     """`messages` for the endpoint's model, in the bytes that the official client would send."""
     body = {"model": config.model, "messages": list(messages)}
-    return Request(config.address, body | dict(sorted(config.parameters.items())), sample)
+    sent = {key: value for key, value in sorted(config.parameters.items()) if value is not None}
+    return Request(config.address, body | sent, sample)
 
 
 def api_key(config: EndpointConfig) -> str:
