@@ -101,3 +101,15 @@ def test_the_key_is_in_no_log_however_much_is_logged(teacher: Teacher, tmp_path:
     hidden = KEY.removeprefix("sk-").encode()
     said = [run.stdout.encode(), run.stderr.encode(), *(path.read_bytes() for path in files)]
     assert not any(hidden in text for text in said)
+
+
+def test_a_budget_needs_a_longest_answer(answering: Answering) -> None:
+    run = answering(instructions(2), "run.budget_usd=1", "teacher.parameters={max_tokens: null}")
+    assert run.code == 2 and "parameters.max_tokens" in run.complaint
+    assert answering.teacher.stats().requests == 0
+
+
+def test_a_parameter_that_no_file_names_is_sent(answering: Answering) -> None:
+    run = answering(instructions(1), "teacher.parameters={seed: 7, top_p: null}")
+    sent = run.records[0]["provenance"]["parameters"]
+    assert sent["seed"] == 7 and "top_p" not in sent

@@ -114,3 +114,12 @@ def test_a_file_that_cannot_be_written_is_named(
 def test_help_explains_the_rules(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == ExitCode.DONE
     assert "answer.refusal: str\n    The answer says that it cannot" in capsys.readouterr().out
+
+
+def test_no_file_that_is_read_is_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.json").write_text('[{"instruction": "a", "output": ""}]')
+    assert main(["files=[mine.json]", "output=./mine.json"]) == 2
+    assert "output=./mine.json would overwrite" in capsys.readouterr().err

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from llama_gpt4_data import cli
 from llama_gpt4_data.answer import ESTIMABLE, PROGRAM, AnswerConfig
-from llama_gpt4_data.estimate import Estimate, estimate
+from llama_gpt4_data.estimate import Estimate, _basis, estimate
+from llama_gpt4_data.forecast import Survey, TokenRange, forecast
 from llama_gpt4_data.generate import journal_folder
 from llama_gpt4_data.journal import Journal
 from llama_gpt4_data.tokens import TokenCounter
@@ -178,3 +179,8 @@ def test_a_pilot_of_gpt_4s_real_answers_tells_the_rest_within_a_tenth(
     whole = found.seen.paid_output + found.coming.output.middle
     assert whole == pytest.approx(sum(lengths), rel=0.1)
     assert found.seen.paid_input + found.coming.input_tokens == before.input_tokens
+
+
+def test_a_pilot_of_empty_answers_is_a_pilot() -> None:
+    seen = Survey(n_paid=25, paid_input=250, counted_input=250, open_inputs=[10], outputs=[0] * 25)
+    assert "have 0 on average" in _basis(forecast(seen, TokenRange(low=1, high=2), None))

@@ -148,3 +148,10 @@ def test_bad_input_sends_nothing(answering: Answering) -> None:
     run = answering(wrong)
     assert run.code == 2 and "record 1" in run.complaint
     assert answering.teacher.stats().requests == 0
+
+
+def test_many_in_a_row_that_are_too_long_do_not_end_the_run(answering: Answering) -> None:
+    records = [*instructions(60, " [[fault:400-context]]"), *instructions(3)]
+    run = answering(records)
+    assert run.code == 0
+    assert (len(run.records), len(run.failed)) == (3, 60)
