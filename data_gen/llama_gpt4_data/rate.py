@@ -25,7 +25,15 @@ from llama_gpt4_data.rated import RatedAnswer, RatedPrompt, count_rated, judgeme
 from llama_gpt4_data.ratings import REQUESTS, rating_prompt, read_rating
 from llama_gpt4_data.requests import Reply, Request
 from llama_gpt4_data.sources import Source
-from llama_gpt4_data.task import Ended, Made, ended_items, raise_trouble, summary, write
+from llama_gpt4_data.task import (
+    Ended,
+    Made,
+    ended_items,
+    raise_trouble,
+    require_apart,
+    summary,
+    write,
+)
 
 PROGRAM = "data_gen/rate"
 
@@ -183,6 +191,7 @@ def run(arguments: Sequence[str]) -> None:
     joined, n_left_out = read_answered(config.answers, config.missing, config.limit)
     wanted = rating_items(joined, config)
     output_dir = Path(config.run.output_dir)
+    require_apart(config.answers.values(), output_dir)
     lock = hold(output_dir, key="run.output_dir")
     generated, journal = generate(wanted, config.run, config.judge, config.prices)
     outcomes = ended_items(wanted, generated, journal)

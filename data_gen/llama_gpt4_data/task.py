@@ -22,6 +22,10 @@ from llama_gpt4_data.sources import Source
 from llama_gpt4_data.worker import Item, replies_to
 
 
+OUTPUTS = ("data.json", "data.jsonl", "failed.jsonl", "judgements.jsonl", "rounds.jsonl")
+"""Files of records that tasks write in their `run.output_dir`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Made:
     """What an item's replies come to: a record, or a failure."""
@@ -77,13 +81,29 @@ def run_task(
 ) -> None:
     """Make the data set of `items` in `run.output_dir`; the same call goes on where it stopped."""
     output_dir = Path(run.output_dir)
+    require_apart([item.source.file for item in items], output_dir)
     lock = hold(output_dir, key="run.output_dir")
     generated, journal = generate(items, run, endpoint, prices, task=about.task)
     counted = count(about.task, items, generated, journal, endpoint)
+    nothing_came = not (counted.records or counted.failed or generated.lost_usd)
+    if nothing_came and (output_dir / "report.json").exists():
+        # A wrong model, key or address: the data set that is there stays as it is.
+        raise_trouble(generated, counted, run)
     write(about, run, counted, generated, endpoint)
     os.close(lock)
     print(summary(counted, generated, output_dir), flush=True)
     raise_trouble(generated, counted, run)
+
+
+def require_apart(files: Iterable[str], output_dir: Path) -> None:
+    """Refuse to make a data set in the place of the one that it is made from."""
+    for file in dict.fromkeys(files):
+        path = Path(file)
+        if path.name in OUTPUTS and path.resolve().parent == output_dir.resolve():
+            raise InputError(
+                f"run.output_dir={output_dir} is where {file} is, which the run would overwrite: "
+                "choose another run.output_dir"
+            )
 
 
 def count(

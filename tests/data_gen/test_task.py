@@ -163,3 +163,16 @@ def test_tokens_that_nobody_counted_are_not_none_at_all() -> None:
         replies = [reply(asked, completion_tokens=counted)]
         origin = provenance("answer", item, replies, item.made(replies), endpoint_config())
         assert origin["completion_tokens"] == told
+
+
+def test_a_run_does_not_overwrite_what_it_reads(go: Go, tmp_path: Path, capsys: Any) -> None:
+    assert go([{"instruction": "A?"}]) == 0
+    assert go([], f"files=[{tmp_path}/out/failed.jsonl, {tmp_path}/out/data.json]") == 2
+    assert "choose another run.output_dir" in capsys.readouterr().err
+
+
+def test_a_wrong_address_leaves_the_data_set_that_is_there(go: Go, tmp_path: Path) -> None:
+    assert go([{"instruction": "A?"}]) == 0
+    before = lines(tmp_path / "out" / "data.jsonl")
+    assert go([{"instruction": "A?"}], "teacher.base_url=http://127.0.0.1:9/v1") == 2
+    assert lines(tmp_path / "out" / "data.jsonl") == before
