@@ -62,7 +62,7 @@ def require_card(folder: Path) -> None:
     advice = "the line that made the data set writes it anew and pays for nothing"
     if not path.is_file():
         raise InputError(f"output_dir={folder} has no card, README.md: {advice}")
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")
     _, dashes, rest = text.partition("---\n")
     try:
         head = yaml.safe_load(rest.partition("\n---")[0]) if dashes else None

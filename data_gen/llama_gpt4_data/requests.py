@@ -96,10 +96,15 @@ def reply_in(answer: Any, *, key: str, model: str, request_id: str | None) -> Re
             text=HALF_A_PAIR.sub("\ufffd", text),
             finish_reason=choice.get("finish_reason") or "stop",
             model=answer.get("model") or model,
-            prompt_tokens=usage.get("prompt_tokens"),
-            completion_tokens=usage.get("completion_tokens"),
+            prompt_tokens=_count(usage.get("prompt_tokens")),
+            completion_tokens=_count(usage.get("completion_tokens")),
             time=datetime.now(UTC).isoformat(timespec="seconds"),
             request_id=request_id,
         )
     except (TypeError, KeyError, IndexError, AttributeError):
         return None
+
+
+def _count(tokens: Any) -> int | None:
+    """Servers say all sorts of things, and an answer that is paid must not be lost for it."""
+    return tokens if isinstance(tokens, int) and tokens >= 0 else None

@@ -223,7 +223,7 @@ def summary(counted: Counted, generated: Generated, output_dir: Path) -> str:
     lines = [f"{total} items: {records} records, {failed} failed, {counted.n_open} {waiting}"]
     lines += counted.notes
     if counted.reasons:
-        lines.append(f"failed: {_listed(counted.reasons)} (failed.jsonl can be asked again)")
+        lines.append(f"failed: {_listed(counted.reasons)} (failed.jsonl)")
     if counted.findings:
         lines.append(f"found: {_listed(counted.findings)}")
     if generated.retries:
