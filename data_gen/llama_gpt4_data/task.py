@@ -21,7 +21,6 @@ from llama_gpt4_data.requests import Reply
 from llama_gpt4_data.sources import Source
 from llama_gpt4_data.worker import Item, replies_to
 
-
 OUTPUTS = ("data.json", "data.jsonl", "failed.jsonl", "judgements.jsonl", "rounds.jsonl")
 """Files of records that tasks write in their `run.output_dir`."""
 
