@@ -35,8 +35,8 @@ def test_what_a_reader_has_to_judge_is_not_dropped_by_default() -> None:
         ("evaluation_rouge_l=0", r"evaluation_rouge_l=0.0 is not within \(0, 1\)"),
         ("max_output_tokens=-1", "max_output_tokens=-1 is less than min_output_tokens=0"),
         ("min_output_tokens=-1", "min_output_tokens=-1 is negative"),
-        ("output=a.json", "output would overwrite one of files"),
-        ("report=a.json", "report would overwrite one of files"),
+        ("output=a.json", "output=a.json would overwrite a file that is checked"),
+        ("report=a.json", "report=a.json would overwrite a file that is checked"),
     ],
 )
 def test_bad_values_are_one_line(override: str, message: str) -> None:
