@@ -20,8 +20,10 @@ from llama_gpt4.prompt import render_chat
 from llama_gpt4_data.comparisons import Comparison, read_comparisons
 from llama_gpt4_data.outputs import write_array, write_json, write_jsonl
 from llama_gpt4_data.pairs import UNKNOWN, Pair, Paired, paired, source_pair
+from llama_gpt4_data.task import require_apart
 
 PROGRAM = "data_gen/compare"
+OUTPUTS = ("v1.json", "v2.json", "preferences.jsonl")
 DROPPED = ("empty", "out_of_range")
 """Why an answer is in no pair."""
 
@@ -61,6 +63,7 @@ def run(arguments: Sequence[str]) -> None:
         raise InputError(f"files: no answer is better than another: {'; '.join(lines(report))}")
     pairs = list(chain.from_iterable(result.pairs))
     output_dir = Path(config.output_dir)
+    require_apart(config.files, output_dir, OUTPUTS, key="output_dir")
     lock = hold(output_dir, key="output_dir")
     write_array(output_dir / "v1.json", map(as_v1, pairs))
     write_array(output_dir / "v2.json", scored(result, keep_ties=config.ties == "keep"))
@@ -68,7 +71,7 @@ def run(arguments: Sequence[str]) -> None:
     write_json(output_dir / "report.json", report)
     os.close(lock)
     print("\n".join(lines(report)))
-    print(f"{output_dir}/v1.json, v2.json, preferences.jsonl, report.json", flush=True)
+    print(f"{output_dir}/{', '.join(OUTPUTS)}, report.json", flush=True)
 
 
 def prompt_text(comparison: Comparison) -> str:

@@ -61,7 +61,7 @@ class EndpointConfig:
         for key in LENGTH_KEYS:
             length = self.parameters.get(key)
             require(
-                length is None or (isinstance(length, int) and length > 0),
+                length is None or (type(length) is int and length > 0),
                 f"parameters.{key}={length} must be a positive whole number",
             )
         require(bool(self.licence.strip()), "licence is empty: say under which the answers are")

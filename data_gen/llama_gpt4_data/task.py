@@ -94,14 +94,20 @@ def run_task(
     raise_trouble(generated, counted, run)
 
 
-def require_apart(files: Iterable[str], output_dir: Path) -> None:
-    """Refuse to make a data set in the place of the one that it is made from."""
+def require_apart(
+    files: Iterable[str],
+    output_dir: Path,
+    outputs: Sequence[str] = OUTPUTS,
+    key: str = "run.output_dir",
+) -> None:
+    """Refuse to write `outputs` in the place of the files that they are made from; `key` is what
+    the user calls the folder."""
     for file in dict.fromkeys(files):
         path = Path(file)
-        if path.name in OUTPUTS and path.resolve().parent == output_dir.resolve():
+        if path.name in outputs and path.resolve().parent == output_dir.resolve():
             raise InputError(
-                f"run.output_dir={output_dir} is where {file} is, which the run would overwrite: "
-                "choose another run.output_dir"
+                f"{key}={output_dir} is where {file} is, which the run would overwrite: choose "
+                f"another {key}"
             )
 
 

@@ -102,9 +102,13 @@ class Trial:
         said, frozen = self.run_dir / "exit.json", self.run_dir / "config.yaml"
         if not said.exists() or _identity(load_resolved(frozen)) != _identity(self.config):
             return
-        words = json.loads(said.read_text())
-        self.status = STATUSES.get(words["code"], Status.FAILED)
-        self.message = "" if self.status is Status.DONE else words["message"]
+        try:
+            words = json.loads(said.read_text())
+            code, message = words["code"], words["message"]
+        except (ValueError, KeyError, TypeError):  # just being written, by a run that is ending
+            return
+        self.status = STATUSES.get(code, Status.FAILED)
+        self.message = "" if self.status is Status.DONE else message
         self.seconds = said.stat().st_mtime - frozen.stat().st_mtime  # both are of one start
 
     def freeze(self) -> None:

@@ -118,7 +118,7 @@ def said_end(run_dir: Path) -> ExitCode | None:
     """How the run ended, by `exit.json`; None while it goes on."""
     try:
         return ExitCode(json.loads((run_dir / "exit.json").read_text())["code"])
-    except (OSError, ValueError):  # not there, or just being written
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or just being written
         return None
 
 
@@ -138,7 +138,7 @@ def is_anyone_there(run_dir: Path) -> bool:
 def announce(report: ExitReport, code: ExitCode, message: str) -> None:
     """Let the run be over for all, with one line from whoever says it first."""
     if report.write(code, message):
-        print(f"\nllama-gpt4 train: {message}", file=sys.stderr, flush=True)
+        print(f"\nllama-gpt4 {report.program or 'train'}: {message}", file=sys.stderr, flush=True)
 
 
 class RankWatch:

@@ -126,3 +126,12 @@ def test_policies_are_checked(compare: Any, capsys: pytest.CaptureFixture[str]) 
     assert "ties=drp is not one of keep, drop" in capsys.readouterr().err
     code, out = compare(RATED, "out_of_range=drop")
     assert code == 0 and json.loads((out / "report.json").read_text())["pairs"] == 3
+
+
+def test_it_does_not_overwrite_what_it_reads(tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "v2.json"
+    file.write_text(json.dumps(RATED))
+    before = file.read_bytes()
+    assert cli.main(["compare", f"files=[{file}]", f"output_dir={tmp_path}"]) == 2
+    assert f"output_dir={tmp_path} is where {file} is" in capsys.readouterr().err
+    assert file.read_bytes() == before

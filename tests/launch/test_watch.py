@@ -167,3 +167,9 @@ def test_storage_that_is_gone_ends_nobody(tmp_path: Path, monkeypatch: pytest.Mo
     quiet = RankWatch(tmp_path / "nowhere", 0)
     quiet._look()
     assert os.listdir(tmp_path) == []
+
+
+def test_an_end_that_is_just_being_written_is_none_yet(tmp_path: Path) -> None:
+    for text in ('{"code": 0, "mess', "{}", "7"):
+        (tmp_path / "exit.json").write_text(text)
+        assert said_end(tmp_path) is None
