@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UNLESS_ASKED := and not gpu and not slow and not cluster
 
-.PHONY: train test lint
+.PHONY: train test proofs lint
 
 train: .venv/installed
 	$(BIN)/llama-gpt4 train run_dir=runs/tiny
@@ -14,6 +14,10 @@ train: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not distributed and not e2e $(UNLESS_ASKED)"
 	$(BIN)/python -m pytest -m "(distributed or e2e) $(UNLESS_ASKED)"
+
+# Longer proofs, that a model learns what is claimed.
+proofs: .venv/installed
+	$(BIN)/python -m pytest -m "slow and not gpu and not cluster"
 
 lint: .venv/installed
 	$(BIN)/ruff check

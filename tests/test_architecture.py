@@ -70,9 +70,10 @@ def test_every_module_has_its_tests(room: str) -> None:
         "__init__", "errors", "engine", "loop", "ranks", "train", "checkpoint", "zero_state",
         "reference", "fused", "examples", "failures", "programs",
     }  # fmt: skip  # they need processes: tests/distributed and tests/e2e
-    for path in ROOMS[room].glob("*.py"):
+    for path in ROOMS[room].rglob("*.py"):
         if path.stem not in tested_elsewhere:
-            assert (ROOT / "tests" / folder / f"test_{path.stem}.py").exists(), path
+            inner = path.parent.relative_to(ROOMS[room])
+            assert (ROOT / "tests" / folder / inner / f"test_{path.stem}.py").exists(), path
 
 
 def keys(schema: type) -> Iterator[str]:

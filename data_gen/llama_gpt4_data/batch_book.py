@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from llama_gpt4.errors import InputError
+from llama_gpt4.files import write_json, written_aside
 from llama_gpt4_data.batch_lines import keys_of
 from llama_gpt4_data.endpoint_config import EndpointConfig
 from llama_gpt4_data.generation_config import BatchConfig
-from llama_gpt4_data.outputs import write_json, written_aside
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,11 @@ from typing import Any
 from llama_gpt4.compose import compose
 from llama_gpt4.config import require, require_one_of
 from llama_gpt4.errors import InputError
+from llama_gpt4.files import write_array, write_json, write_jsonl
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import hold, run_program
 from llama_gpt4.prompt import render_chat
 from llama_gpt4_data.comparisons import Comparison, read_comparisons
-from llama_gpt4_data.outputs import write_array, write_json, write_jsonl
 from llama_gpt4_data.pairs import UNKNOWN, Pair, Paired, paired, source_pair
 from llama_gpt4_data.task import require_apart
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llama_gpt4.compose import compose
 from llama_gpt4.errors import InputError
+from llama_gpt4.files import write_json, write_jsonl
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import hold, run_program
 from llama_gpt4_data.card import About
@@ -20,7 +21,6 @@ from llama_gpt4_data.instruct_config import InstructConfig
 from llama_gpt4_data.instruct_rounds import ListItem, grow, list_prompt, round_items
 from llama_gpt4_data.instructed import count_instances, count_tasks, round_json, round_line
 from llama_gpt4_data.journal import Journal
-from llama_gpt4_data.outputs import write_json, write_jsonl
 from llama_gpt4_data.task import raise_trouble, report, summary, write
 from llama_gpt4_data.task_pool import PoolTask, TaskPool, read_seeds, require_seeds
 from llama_gpt4_data.worker import Item

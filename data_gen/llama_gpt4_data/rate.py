@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llama_gpt4.compose import compose
 from llama_gpt4.config import require, require_one_of
+from llama_gpt4.files import write_jsonl
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import hold, run_program
 from llama_gpt4_data.card import About
@@ -20,7 +21,6 @@ from llama_gpt4_data.frames import framed
 from llama_gpt4_data.generate import generate
 from llama_gpt4_data.generation_config import PricesConfig, RunConfig
 from llama_gpt4_data.joined import Answered, read_answered
-from llama_gpt4_data.outputs import write_jsonl
 from llama_gpt4_data.rated import RatedAnswer, RatedPrompt, count_rated, judgements
 from llama_gpt4_data.ratings import REQUESTS, rating_prompt, read_rating
 from llama_gpt4_data.requests import Reply, Request

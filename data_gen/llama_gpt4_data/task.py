@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from llama_gpt4.errors import InputError, Preempted
+from llama_gpt4.files import write_array, write_json, write_jsonl, written_aside
 from llama_gpt4.program import hold
 from llama_gpt4_data.arrow import write_arrow
 from llama_gpt4_data.card import About, card
@@ -16,7 +17,6 @@ from llama_gpt4_data.generate import Generated, generate
 from llama_gpt4_data.generation_config import PricesConfig, RunConfig
 from llama_gpt4_data.journal import Journal
 from llama_gpt4_data.ledger import OUT_OF_BUDGET
-from llama_gpt4_data.outputs import write_array, write_json, write_jsonl, written_aside
 from llama_gpt4_data.requests import Reply
 from llama_gpt4_data.sources import Source
 from llama_gpt4_data.worker import Item, replies_to

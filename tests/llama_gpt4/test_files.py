@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from llama_gpt4_data.outputs import write_array, write_json, write_jsonl, written_aside
 
 from llama_gpt4.errors import InputError
+from llama_gpt4.files import bytes_aside, write_array, write_json, write_jsonl, written_aside
 
 RECORDS = [
     {"instruction": "说“是”。", "output": "是 \ud83d"},
@@ -38,3 +38,11 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"data\.json cannot be written"):
         write_json(tmp_path / "file" / "data.json", {})
+
+
+def test_pictures_are_whole_too(tmp_path: Path) -> None:
+    path = tmp_path / "figure.png"
+    with bytes_aside(path) as file:
+        file.write(b"\x89PNG\r\n")
+        assert not path.exists()
+    assert path.read_bytes() == b"\x89PNG\r\n" and list(tmp_path.iterdir()) == [path]

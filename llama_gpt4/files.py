@@ -1,6 +1,7 @@
-"""What a finished or interrupted run leaves in its folder. Every file is whole or as it was."""
+"""Files that are whole or as they were, whatever happens while they are written."""
 
 import contextlib
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,10 +14,20 @@ from llama_gpt4.errors import InputError
 @contextlib.contextmanager
 def written_aside(path: Path) -> Iterator[IO[str]]:
     """A text file that takes the place of `path` when it is whole."""
+    with bytes_aside(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace")
+        yield text
+        text.flush()
+        text.detach()
+
+
+@contextlib.contextmanager
+def bytes_aside(path: Path) -> Iterator[IO[bytes]]:
+    """The same of a file that is no text, such as a picture."""
     aside = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "w", encoding="utf-8", errors="backslashreplace") as file:
+        with open(aside, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # else a power cut may leave an empty file of this name
