@@ -29,7 +29,8 @@ ALLOWED = {
 }
 TORCH_FREE = {
     "architecture", "batches", "cache", "compose", "config", "deepspeed_config", "errors",
-    "examples", "help", "hub", "prepare", "program", "programs", "prompt", "records", "schedule",
+    "examples", "files", "help", "hub", "prepare", "program", "programs", "prompt", "records",
+    "schedule",
 }  # fmt: skip
 """What the front door may know of `llama_gpt4`."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from llama_gpt4.config import RunConfig, require
 from llama_gpt4.errors import InputError
+from llama_gpt4.files import written_aside
 from llama_gpt4_launch import node
 from llama_gpt4_launch.environment import EnvironmentConfig, secret_values
 
@@ -109,7 +110,9 @@ def script(config: SlurmConfig, job: Job) -> str:
         number = '"$SLURM_JOB_ID"'
     lines = [
         "#!/bin/bash",
-        *(f"#SBATCH {option}" for option in _options(config, job)),
+        # sbatch takes words apart as a shell does.
+        *(f"#SBATCH {shlex.quote(option)}" for option in _options(config, job)),
+        *(f"#SBATCH {option}" for option in config.sbatch_options),
         *_exports(config),
         *config.setup,
         *choice,
@@ -127,9 +130,8 @@ def submit(config: SlurmConfig, job: Job) -> str:
     """Hand the script to sbatch; the number of the job. Nobody holds the directories of its runs,
     which are prepared."""
     path = job.folder / "launch.sbatch"
-    aside = path.with_suffix(".partial")
-    aside.write_text(script(config, job))
-    aside.replace(path)
+    with written_aside(path) as file:
+        file.write(script(config, job))
     (job.folder / "logs").mkdir(exist_ok=True)  # Slurm does not make it
     done = subprocess.run(["sbatch", "--parsable", str(path)], capture_output=True, text=True)
     if done.returncode:
@@ -171,7 +173,6 @@ def _options(config: SlurmConfig, job: Job) -> list[str]:
         f"--output={job.folder}/logs/slurm-{'%A_%a' if job.is_array else '%j'}.out",
         # Slurm keeps the values from the moment of submission; the script has the names only.
         f"--export={','.join(travelling)}",
-        *config.sbatch_options,
     ]
 
 

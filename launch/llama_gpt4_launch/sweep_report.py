@@ -1,15 +1,14 @@
 """What came out of a sweep: a table on the terminal, in JSON and in CSV, and the curves as PNG."""
 
 import csv
-import importlib.util
 import io
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from llama_gpt4.files import bytes_aside, write_json, written_aside
 from llama_gpt4_launch.sweep_trial import Status, Trial
 
 MAX_CURVES_IN_LEGEND = 20
@@ -20,7 +19,7 @@ SUMMARY_SECONDS = 60.0
 def write_tables(sweep_dir: Path, trials: Sequence[Trial]) -> None:
     """`sweep.json` and `sweep.csv`, each trial once."""
     rows = [_row(trial) for trial in ranked(trials)]
-    _replace(sweep_dir / "sweep.json", json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+    write_json(sweep_dir / "sweep.json", rows)
     columns = [key for key in rows[0] if key != "swept"] if rows else []
     swept = _swept_keys(trials)
     text = io.StringIO()
@@ -28,7 +27,8 @@ def write_tables(sweep_dir: Path, trials: Sequence[Trial]) -> None:
     lines.writerow([*swept, *columns])
     for row in rows:
         lines.writerow([row["swept"].get(key) for key in swept] + [row[key] for key in columns])
-    _replace(sweep_dir / "sweep.csv", text.getvalue())
+    with written_aside(sweep_dir / "sweep.csv") as file:
+        file.write(text.getvalue())
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
@@ -58,9 +58,7 @@ def table(trials: Sequence[Trial]) -> str:
 
 
 def plot(sweep_dir: Path, trials: Sequence[Trial]) -> str:
-    """Draw the curves to `sweep.png`; the line that says so, or why not."""
-    if importlib.util.find_spec("matplotlib") is None:
-        return "no plot: matplotlib is not installed (pip install matplotlib)"
+    """Draw the curves to `sweep.png`; the line that says so."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -74,9 +72,8 @@ def plot(sweep_dir: Path, trials: Sequence[Trial]) -> str:
     axes.set_ylabel(trials[0].curve.metric)
     if len(trials) <= MAX_CURVES_IN_LEGEND:
         axes.legend(fontsize="small")
-    aside = sweep_dir / "sweep.partial"
-    FigureCanvasAgg(figure).print_png(str(aside))
-    aside.replace(sweep_dir / "sweep.png")
+    with bytes_aside(sweep_dir / "sweep.png") as file:
+        FigureCanvasAgg(figure).print_png(file)
     return f"plot {sweep_dir / 'sweep.png'}"
 
 
@@ -116,9 +113,3 @@ def _swept_keys(trials: Sequence[Trial]) -> list[str]:
 
 def _value(trial: Trial) -> float:
     return float("inf") if trial.curve.last is None else trial.curve.last
-
-
-def _replace(path: Path, text: str) -> None:
-    aside = path.with_name(path.name + ".partial")
-    aside.write_text(text)
-    aside.replace(path)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from llama_gpt4.config import RunConfig, require
+from llama_gpt4.files import write_json
 from llama_gpt4.prepare import cache_key
 from llama_gpt4.program import ExitReport, show
 from llama_gpt4_launch import slurm
@@ -100,9 +101,7 @@ class SlurmArray:
         return json.loads(path.read_text()) if path.exists() else {}
 
     def _remember(self, tasks: dict[str, str]) -> None:
-        aside = self._dir / "slurm.partial"
-        aside.write_text(json.dumps(tasks, ensure_ascii=False, indent=1) + "\n")
-        aside.replace(self._dir / "slurm.json")
+        write_json(self._dir / "slurm.json", tasks)
 
 
 def _queue() -> dict[str, str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from llama_gpt4.compose import config_hash, freeze, load_resolved
 from llama_gpt4.config import RunConfig
 from llama_gpt4.errors import ExitCode
+from llama_gpt4.files import write_json
 from llama_gpt4.program import end_with_parent
 from llama_gpt4.programs import PROGRAMS
 from llama_gpt4_launch import ssh
@@ -122,9 +123,7 @@ class Trial:
         self.curve.update()
         if status in FINAL:
             kept = {"training": _identity(self.config), "status": status, "message": message}
-            aside = self.run_dir / "trial.partial"
-            aside.write_text(json.dumps({**kept, "seconds": seconds}) + "\n")
-            aside.replace(self.run_dir / "trial.json")
+            write_json(self.run_dir / "trial.json", {**kept, "seconds": seconds})
 
 
 def _identity(config: RunConfig) -> str:

@@ -1,6 +1,8 @@
 """The batch script: what is asked of Slurm, and that no secret is in it."""
 
+import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,17 @@ def test_without_gpus_none_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
     only(monkeypatch)
     asked = place("slurm", *NODES)
     assert "--gpus-per-node" not in slurm.script(asked, slurm.job_of(training("launch.device=cpu")))
+
+
+def test_names_with_white_space_stay_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch)
+    job = replace(TRIALS, name="my sweep", folder=Path("/shared/my runs"))
+    text = slurm.script(place("slurm", *NODES), job)
+    options = [line for line in text.splitlines() if line.startswith("#SBATCH")]
+    words = [shlex.split(option)[1:] for option in (line.removeprefix("#") for line in options)]
+    assert all(len(option) == 1 for option in words)
+    assert ["--job-name=my sweep"] in words
+    assert ["--output=/shared/my runs/logs/slurm-%A_%a.out"] in words
 
 
 @pytest.mark.parametrize(

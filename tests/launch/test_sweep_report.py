@@ -1,7 +1,6 @@
 """The tables and the plot of a sweep."""
 
 import csv
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -77,18 +76,9 @@ def test_the_same_in_files(trials: list[Trial], tmp_path: Path) -> None:
 
 
 def test_the_plot_is_a_picture(trials: list[Trial], tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     assert plot(tmp_path, trials) == f"plot {tmp_path}/sweep.png"
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.glob("*.partial"))
-
-
-def test_without_matplotlib_it_says_so(
-    trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "pip install matplotlib" in plot(tmp_path, trials)
-    assert not (tmp_path / "sweep.png").exists()
 
 
 @pytest.mark.parametrize(
