@@ -138,7 +138,7 @@ def _step(config: TrainConfig, architecture: LlamaConfig, task: "Task", ranks: "
     n, tokens = task.batches.micro_steps(0), 0
     for micro_step, batch in enumerate(task.batches.micro_batches(0)):
         engine.set_gradient_accumulation_boundary(micro_step == n - 1)
-        engine.backward(task.loss_of(engine, batch) * ranks.world_size)
+        engine.backward(task.parts_of(engine, batch)["loss"] * ranks.world_size)
         tokens += len(batch.tokens)
     engines.step(engine)
     return (

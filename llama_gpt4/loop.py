@@ -43,8 +43,9 @@ class Task:
     """What is trained on what."""
 
     batches: StepBatches
-    loss_of: Callable[[Any, Any], Tensor]
-    """(engine, batch) -> this rank's part of the loss; the parts of a step add up to its loss."""
+    parts_of: Callable[[Any, Any], dict[str, Tensor]]
+    """(engine, batch) -> this rank's part of the step's `loss`, and of what else its line of
+    metrics shall say; the parts of all micro-steps and ranks add up."""
     names_of: Callable[[Any], list[str]]
     """The records of a batch, for messages."""
     flops_of: Callable[[int], float]
@@ -136,19 +137,19 @@ def _train_step(
     )
     engines.set_learning_rate(engine, rate)
     micro_batches, n = task.batches.micro_batches(step), task.batches.micro_steps(step)
-    losses: list[Tensor] = []
+    measured: list[dict[str, Tensor]] = []
     batches: list[Any] = []
     for micro_step in range(n):
         asked = time.perf_counter()
         batch = next(micro_batches)
         waited += time.perf_counter() - asked
         engine.set_gradient_accumulation_boundary(micro_step == n - 1)
-        loss = task.loss_of(engine, batch)
+        parts = task.parts_of(engine, batch)
         # DeepSpeed averages gradients over the ranks, while the parts of our loss add up.
-        engine.backward(loss * ranks.world_size)
-        losses.append(loss.detach())
+        engine.backward(parts["loss"] * ranks.world_size)
+        measured.append({name: part.detach() for name, part in parts.items()})
         batches.append(batch)
-    loss_value, stopping = _agree(torch.stack(losses), task, batches, step, ranks, stop)
+    totals, stopping = _agree(measured, task, batches, step, ranks, stop)
     norm = engines.step(engine)
     if not math.isfinite(norm) or norm < 0:  # DeepSpeed says -1 where it met inf or NaN
         raise InputError(
@@ -161,7 +162,7 @@ def _train_step(
     return {
         "step": step + 1,
         "epoch": (step + 1) / task.batches.steps_per_epoch,
-        "loss": loss_value,
+        **totals,
         "learning_rate": rate,
         "grad_norm": norm,
         "target_tokens": task.batches.target_tokens(step),
@@ -175,48 +176,61 @@ def _train_step(
 
 
 def _agree(
-    losses: Tensor,
+    measured: list[dict[str, Tensor]],
     task: Task,
     batches: list[Any],
     step: int,
     ranks: Ranks,
     stop: StopRequest,
-) -> tuple[float, bool]:
-    """The step's loss over all ranks, and whether any rank was asked to stop; one collective.
+) -> tuple[dict[str, float], bool]:
+    """What the parts of the step, `measured` by micro-step, come to over all ranks, and whether any
+    rank was asked to stop; one collective.
 
     It comes before the update, so that a loss that is not finite never reaches the weights.
     """
-    values = losses.double().tolist()
+    names = list(measured[0])
+    values = _sums(measured)
     is_bad = not all(math.isfinite(value) for value in values)
     culprits = [0.0] * ranks.world_size
     culprits[ranks.rank] = float(is_bad)
-    total, stops, *culprits = sum_over_ranks(
-        [0.0 if is_bad else sum(values), float(stop.received), *culprits], ranks
+    stops, *summed = sum_over_ranks(
+        [float(stop.received), *([0.0] * len(values) if is_bad else values), *culprits], ranks
     )
+    totals, culprits = summed[: len(names)], summed[len(names) :]
     if any(culprits):
         first = next(rank for rank, bad in enumerate(culprits) if bad)
-        names = [name for batch in batches for name in task.names_of(batch)]
-        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        records = [name for batch in batches for name in task.names_of(batch)]
+        more = f" and {len(records) - 8} more" if len(records) > 8 else ""
+        shown = ", ".join(records[:8]) + more
         # That rank knows the records; all end with its words, whichever of them reports first.
         message = [
-            f"the loss of step {step + 1} on rank {first} is not finite ({sum(values)}); nothing "
+            f"the loss of step {step + 1} on rank {first} is not finite ({values[0]}); nothing "
             f"was updated. Its records: {shown}. Look at them, or lower optim.lr"
         ]
         dist.broadcast_object_list(message, first)
         raise InputError(message[0])
-    return total, stops > 0
+    return dict(zip(names, totals, strict=True)), stops > 0
 
 
 @torch.no_grad()
-def evaluation_loss(
-    engine: Any, loss_of: Callable[[Any, Any], Tensor], batches: Iterator[Any], ranks: Ranks
+def evaluation(
+    engine: Any,
+    parts_of: Callable[[Any, Any], dict[str, Tensor]],
+    batches: Iterator[Any],
+    ranks: Ranks,
 ) -> dict[str, float]:
-    """The loss over all batches of all ranks, each of which gives its part."""
+    """`eval_loss` and so on: what the parts of all batches of all ranks add up to."""
     engine.eval()
-    losses = [loss_of(engine, batch) for batch in batches]
+    measured = [parts_of(engine, batch) for batch in batches]
     engine.train()
-    total = sum_over_ranks([float(torch.stack(losses).double().sum())], ranks)[0]
-    return {"eval_loss": total}
+    totals = sum_over_ranks(_sums(measured), ranks)
+    return {f"eval_{name}": total for name, total in zip(measured[0], totals, strict=True)}
+
+
+def _sums(measured: list[dict[str, Tensor]]) -> list[float]:
+    """The sum of each part; all are brought from the device in one go."""
+    parts = torch.stack([torch.stack(list(part.values())).double() for part in measured])
+    return parts.sum(0).tolist()
 
 
 @dataclass(frozen=True)

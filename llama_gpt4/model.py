@@ -229,9 +229,12 @@ class Head(nn.Module):
     def forward(
         self, hidden: Tensor, targets: Tensor | None = None, weights: Tensor | None = None
     ) -> Tensor:
-        """`hidden` (M, D) -> logits (M, V); with `targets`, `weights` (M,) the loss, a scalar."""
-        if targets is None or weights is None:
+        """`hidden` (M, D) -> logits (M, V); with `targets` (M,) their log-probabilities (M,); with
+        `weights` (M,) as well the loss, a scalar."""
+        if targets is None:
             return F.linear(hidden, self.weight)
+        if weights is None:
+            return self.ops.token_log_probabilities(hidden, self.weight, targets)
         return self.ops.linear_cross_entropy(hidden, self.weight, targets, weights)
 
 

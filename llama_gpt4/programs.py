@@ -23,6 +23,7 @@ class Program:
 PROGRAMS = {
     "train": Program("llama_gpt4.train", "llama_gpt4.config:TrainConfig"),
     "reward": Program("llama_gpt4_data.reward", "llama_gpt4_data.reward_config:RewardConfig"),
+    "dpo": Program("llama_gpt4_data.dpo", "llama_gpt4_data.dpo_config:DpoConfig"),
 }
 
 

@@ -80,6 +80,8 @@ class Subject:
     """How much goes into a step, in words."""
     judge: Callable[[Path], None] | None
     """What rank 0 does with the exported model, last of all."""
+    begin: Callable[[Any], None] | None = None
+    """What all ranks do with an engine that has the weights of a new run; not where one resumes."""
 
 
 def run(training: Training, arguments: Sequence[str], report: ExitReport) -> None:
@@ -169,6 +171,8 @@ def _fit(
     engine = engine_of(config, subject.build, subject.hidden_size, weights, ranks)
     if good is not None:
         checkpoint.restore(engine, good)
+    elif subject.begin is not None:
+        subject.begin(engine)
     metrics = whole_run.enter_context(Metrics(config, ranks, start.step, plan.stop_step))
     fit(engine, subject.task, plan, config, ranks, start, subject.described, StopRequest(), metrics)
 

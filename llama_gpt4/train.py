@@ -71,7 +71,7 @@ def fine_tuning(
 
     from llama_gpt4.architecture import model_flops
     from llama_gpt4.batches import Batch, Batches, evaluation_batches
-    from llama_gpt4.loop import Task, evaluation_loss
+    from llama_gpt4.loop import Task, evaluation
     from llama_gpt4.samples import Sampler
 
     rows = config.batch.rows_per_micro_step
@@ -86,8 +86,8 @@ def fine_tuning(
         world_size=ranks.world_size,
     )
 
-    def loss_of(engine: Any, batch: Batch) -> Tensor:
-        return engine(
+    def parts_of(engine: Any, batch: Batch) -> dict[str, Tensor]:
+        loss = engine(
             batch.tokens.to(ranks.device, non_blocking=True),
             batch.positions.to(ranks.device, non_blocking=True),
             batch.document_lengths,
@@ -95,16 +95,17 @@ def fine_tuning(
             batch.targets.to(ranks.device, non_blocking=True),
             batch.weights.to(ranks.device, non_blocking=True),
         )
+        return {"loss": loss}
 
     def evaluate(held_out: Examples, engine: Any) -> dict[str, float]:
         held_out_batches = evaluation_batches(
             held_out, config.data.row_tokens, rows, ranks.rank, ranks.world_size
         )
-        return evaluation_loss(engine, loss_of, held_out_batches, ranks)
+        return evaluation(engine, parts_of, held_out_batches, ranks)
 
     return Task(
         batches=batches,
-        loss_of=loss_of,
+        parts_of=parts_of,
         names_of=lambda batch: [prepared.train.record_name(i) for i in batch.examples],
         flops_of=lambda step: model_flops(
             architecture,

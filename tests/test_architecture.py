@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+from llama_gpt4_data.dpo_config import DpoConfig
 from llama_gpt4_data.reward_config import RewardConfig
 
 from llama_gpt4.config import TrainConfig
@@ -69,7 +70,7 @@ def test_every_module_has_its_tests(room: str) -> None:
     folder = ROOMS[room].parent.name if room != "llama_gpt4" else room
     tested_elsewhere = {
         "__init__", "errors", "engine", "loop", "ranks", "train", "checkpoint", "zero_state",
-        "reference", "fused", "examples", "failures", "programs",
+        "reference", "fused", "examples", "failures", "programs", "dpo_reference",
     }  # fmt: skip  # they need processes: tests/distributed and tests/e2e
     for path in ROOMS[room].rglob("*.py"):
         if path.stem not in tested_elsewhere:
@@ -87,13 +88,13 @@ def keys(schema: type) -> Iterator[str]:
             yield field.name
 
 
-@pytest.mark.parametrize("key", sorted({*keys(TrainConfig), *keys(RewardConfig)}))
+@pytest.mark.parametrize("key", sorted({*keys(TrainConfig), *keys(RewardConfig), *keys(DpoConfig)}))
 def test_every_key_is_read(key: str) -> None:
     code = "\n".join(
         path.read_text()
         for folder in ROOMS.values()
         for path in folder.rglob("*.py")
-        if path.name not in ("config.py", "reward_config.py")
+        if path.name not in ("config.py", "reward_config.py", "dpo_config.py")
     )
     # The rows of a step and of a forward pass are derived beside the keys that they come from.
     derived = "".join(

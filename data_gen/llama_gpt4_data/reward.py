@@ -15,8 +15,8 @@ import numpy as np
 from llama_gpt4 import run as runs
 from llama_gpt4.program import ExitReport, end_at_once, run_program
 from llama_gpt4.run import Subject, Training
-from llama_gpt4_data.reward_backbone import Backbone, hub_backbone, is_llama, llama_backbone
-from llama_gpt4_data.reward_config import RankingLossConfig, RewardConfig
+from llama_gpt4_data.reward_backbone import hub_backbone, is_llama, llama_backbone
+from llama_gpt4_data.reward_config import RewardConfig
 from llama_gpt4_data.reward_data import prepare
 from llama_gpt4_data.reward_examples import Compared, PreparedComparisons, report_lines
 from llama_gpt4_data.reward_report import agreements, longer_wins, store, table
@@ -24,7 +24,6 @@ from llama_gpt4_data.reward_report import agreements, longer_wins, store, table
 if TYPE_CHECKING:  # they import torch, which has to wait until the configuration is known good
     from torch import Tensor
 
-    from llama_gpt4.loop import Task
     from llama_gpt4.ranks import Ranks
     from llama_gpt4_data.reward_batches import RewardBatch
 
@@ -41,12 +40,22 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
 
 def subject(config: RewardConfig, prepared: PreparedComparisons, ranks: "Ranks") -> Subject:
     """A reward model and its ranking of responses, for `run.train`."""
+    from llama_gpt4_data.ranking import ranking
+
     backbone = (
         llama_backbone(config, prepared.vocab_size, prepared.ids, ranks)
         if is_llama(config.model)
         else hub_backbone(config, prepared.vocab_size, prepared.ids)
     )
-    task = ranking(config, prepared, backbone, ranks)
+    task = ranking(
+        config,
+        prepared,
+        partial(rewards_of, ranks),
+        lambda batches, step: backbone.flops_of(
+            batches.tokens(step), batches.squared_lengths(step), batches.responses(step)
+        ),
+        ranks,
+    )
     pairs = len(prepared.train.pairs) / task.batches.steps_per_epoch
     return Subject(
         task=task,
@@ -60,92 +69,11 @@ def subject(config: RewardConfig, prepared: PreparedComparisons, ranks: "Ranks")
     )
 
 
-def ranking(
-    config: RewardConfig, prepared: PreparedComparisons, backbone: Backbone, ranks: "Ranks"
-) -> "Task":
-    """Batches and loss of learning to rank responses, for `fit`."""
-    from llama_gpt4.loop import Task
-    from llama_gpt4_data.reward_batches import RewardBatches
-
-    batches = RewardBatches(
-        prepared.train,
-        config.loss,
-        prompts_per_step=config.rows_per_step,
-        prompts_per_micro_step=config.rows_per_micro_step,
-        seed=config.seed,
-        rank=ranks.rank,
-        world_size=ranks.world_size,
-    )
-
-    def loss_of(engine: Any, batch: "RewardBatch") -> "Tensor":
-        return batch_loss(rewards_of(engine, batch, ranks), batch, config.loss)
-
-    def evaluate(held_out: Compared, engine: Any) -> dict[str, float]:
-        return evaluation(engine, held_out, config, ranks)
-
-    return Task(
-        batches=batches,
-        loss_of=loss_of,
-        names_of=lambda batch: [prepared.train.record_name(i) for i in batch.comparisons],
-        flops_of=lambda step: backbone.flops_of(
-            batches.tokens(step), batches.squared_lengths(step), batches.target_tokens(step)
-        ),
-        evaluate=partial(evaluate, prepared.validation) if prepared.validation else None,
-        sample=None,
-    )
-
-
-def rewards_of(engine: Any, batch: "RewardBatch", ranks: "Ranks") -> "Tensor":
-    """(R,) in float32."""
-    return engine(batch.tokens.to(ranks.device, non_blocking=True), batch.lengths)
-
-
-def batch_loss(rewards: "Tensor", batch: "RewardBatch", loss: RankingLossConfig) -> "Tensor":
-    """A micro-batch's part of the loss of its step, which its `rewards` (R,) come to."""
-    from llama_gpt4_data.reward_loss import centring_loss, ranking_loss
-
-    device = rewards.device
-    ranked = ranking_loss(
-        rewards,
-        batch.winners.to(device),
-        batch.losers.to(device),
-        batch.margins.to(device),
-        batch.weights.to(device),
-    )
-    if not loss.centring or not batch.comparisons:
-        return ranked
-    centred = centring_loss(rewards, batch.prompts.to(device), batch.prompt_weights.to(device))
-    return ranked + loss.centring * centred
-
-
-def evaluation(
-    engine: Any, held_out: Compared, config: RewardConfig, ranks: "Ranks"
-) -> dict[str, float]:
-    """`eval_loss`, as if the held-out prompts were one step, and `eval_accuracy` of their pairs."""
-    import torch
-
-    from llama_gpt4.ranks import sum_over_ranks
-    from llama_gpt4_data.reward_batches import micro_batches
-
-    loss = right = pairs = 0.0
-    engine.eval()
-    with torch.no_grad():
-        for batch in micro_batches(
-            held_out,
-            np.arange(held_out.n),
-            config.loss,
-            config.rows_per_micro_step,
-            ranks.rank,
-            ranks.world_size,
-        ):
-            rewards = rewards_of(engine, batch, ranks)
-            loss += float(batch_loss(rewards, batch, config.loss))
-            leads = rewards.cpu()[batch.pairs].diff(dim=1)
-            right += float((leads < 0).sum()) + 0.5 * float((leads == 0).sum())
-            pairs += len(leads)
-    engine.train()
-    loss, right, pairs = sum_over_ranks([loss, right, pairs], ranks)
-    return {"eval_loss": loss, "eval_accuracy": right / pairs}
+def rewards_of(
+    ranks: "Ranks", engine: Any, batch: "RewardBatch", compared: Compared
+) -> "tuple[Tensor, dict[str, Tensor]]":
+    """(R,) in float32, and nothing else."""
+    return engine(batch.tokens.to(ranks.device, non_blocking=True), batch.lengths), {}
 
 
 def judge(prepared: PreparedComparisons, model_folder: Path) -> None:

@@ -33,6 +33,10 @@ class RewardBatch:
     """(N,) int64: the responses end to end, each after its prompt."""
     lengths: tuple[int, ...]
     """(R,)."""
+    answer_lengths: tuple[int, ...]
+    """(R,) without the prompts."""
+    responses: Tensor
+    """(R,) int64: their numbers in the data."""
     winners: Tensor
     """(S,) int64: places in the R of each term's winner."""
     losers: Tensor
@@ -47,6 +51,8 @@ class RewardBatch:
     """(Q,) float32: 1 / prompts of the step."""
     pairs: Tensor
     """(P, 2) int64: places in the R of a better and a worse response."""
+    pair_share: float
+    """1 / pairs of the step."""
     comparisons: tuple[int, ...]
     """(Q,) indices, for messages."""
 
@@ -94,7 +100,11 @@ class RewardBatches:
         return int((self._lengths(step) ** 2).sum())
 
     def target_tokens(self, step: int) -> int:
-        """Tokens that a reward is read from in `step`, over all ranks: the responses."""
+        """Tokens of the responses in `step`, over all ranks, without their prompts."""
+        return sum(int(self._compared.answer_lengths_of(i).sum()) for i in self._window(step))
+
+    def responses(self, step: int) -> int:
+        """In `step`, over all ranks."""
         return len(self._lengths(step))
 
     def _lengths(self, step: int) -> Ints:
@@ -126,11 +136,13 @@ def micro_batches(
     """
     terms = [terms_of(loss.kind, compared.pairs_of(i), compared.scores_of(i)) for i in window]
     weights = term_weights(loss.kind, np.array([len(t.winners) for t in terms]))
+    n_pairs = sum(len(compared.pairs_of(i)) for i in window)
     stride = world_size * prompts_per_micro_step
     past = -(-len(window) // stride) * stride  # all ranks take as many micro-steps
     for first in range(rank * prompts_per_micro_step, past, stride):
         mine = slice(first, first + prompts_per_micro_step)
-        yield _batch(compared, window[mine], terms[mine], weights[mine], loss, len(window))
+        shares = 1 / len(window), 1 / n_pairs
+        yield _batch(compared, window[mine], terms[mine], weights[mine], loss.points, shares)
 
 
 def _batch(
@@ -138,9 +150,10 @@ def _batch(
     chosen: Ints,
     terms: list[Terms],
     weights: npt.NDArray[np.float64],
-    loss: RankingLossConfig,
-    n_prompts: int,
+    points: float,
+    shares: tuple[float, float],
 ) -> RewardBatch:
+    """`points` of reward a point of score; `shares` of one prompt and one pair in the step."""
     tokens = [ids for i in chosen for ids in compared.tokens_of(i)]
     sizes = np.array([len(compared.scores_of(i)) for i in chosen], np.int64)
     starts = np.cumsum(sizes) - sizes
@@ -151,18 +164,23 @@ def _batch(
     for at, start, size, term in zip(term_starts, starts, sizes, terms, strict=True):
         losers[at : at + len(term.winners), start : start + size] = term.losers
     dummy = [np.zeros(1, np.int64)]
+    answers = [int(n) for i in chosen for n in compared.answer_lengths_of(i)]
+    responses = [response for i in chosen for response in compared.responses(i)]
     return RewardBatch(
         tokens=torch.from_numpy(np.concatenate(tokens or dummy).astype(np.int64)),
         lengths=tuple(len(ids) for ids in tokens or dummy),
+        answer_lengths=tuple(answers or [0]),
+        responses=torch.tensor(responses or [0]),
         winners=_joined([t.winners + s for t, s in zip(terms, starts, strict=True)], np.int64),
         losers=torch.from_numpy(losers),
-        margins=_joined([loss.points * t.points for t in terms], np.float32),
+        margins=_joined([points * t.points for t in terms], np.float32),
         weights=torch.from_numpy(np.repeat(weights, n_terms).astype(np.float32)),
         prompts=torch.from_numpy(np.repeat(np.arange(len(chosen)), sizes)),
-        prompt_weights=torch.full((len(chosen),), 1 / n_prompts),
+        prompt_weights=torch.full((len(chosen),), shares[0]),
         pairs=_joined(
             [compared.pairs_of(i) + s for i, s in zip(chosen, starts, strict=True)], np.int64
         ).view(-1, 2),
+        pair_share=shares[1],
         comparisons=tuple(chosen.tolist()),
     )
 

@@ -1,4 +1,4 @@
-"""What the training of a reward model is configured by: what differs from an instruction tuning."""
+"""What training on comparisons is configured by: what differs from an instruction tuning."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -55,20 +55,22 @@ class RankingLossConfig:
 
 
 @dataclass(kw_only=True)
-class RewardConfig(RunConfig):
-    """A whole training of a reward model."""
+class ComparisonsConfig(RunConfig):
+    """A training on comparisons, of whatever model."""
 
     MICRO_STEP_KEY: ClassVar[str] = "batch.prompts_per_micro_step"
-    FAMILIES: ClassVar[str] = "any"
 
     data: ComparisonFilesConfig
     batch: PromptBatchConfig
-    loss: RankingLossConfig
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_one_of("program", self.program, ("reward",))
         require(not self.train.dry, "train.dry is for `llama-gpt4 train`: leave it false")
+
+    @property
+    def ranking(self) -> RankingLossConfig:
+        """The loss over the rewards of the responses to a prompt."""
+        raise NotImplementedError
 
     @property
     def rows_per_step(self) -> int:
@@ -77,3 +79,20 @@ class RewardConfig(RunConfig):
     @property
     def rows_per_micro_step(self) -> int:
         return self.batch.prompts_per_micro_step
+
+
+@dataclass(kw_only=True)
+class RewardConfig(ComparisonsConfig):
+    """A whole training of a reward model."""
+
+    FAMILIES: ClassVar[str] = "any"
+
+    loss: RankingLossConfig
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_one_of("program", self.program, ("reward",))
+
+    @property
+    def ranking(self) -> RankingLossConfig:
+        return self.loss

@@ -13,7 +13,7 @@ from llama_gpt4.cache import cached, digest, fingerprint
 from llama_gpt4.prepare import cache_key, own_tokenizer, split, tokenizer_path
 from llama_gpt4_data.comparisons import Comparison, read_comparisons
 from llama_gpt4_data.reward_backbone import is_llama, require_plain
-from llama_gpt4_data.reward_config import RewardConfig
+from llama_gpt4_data.reward_config import ComparisonsConfig
 from llama_gpt4_data.reward_examples import TABLES, PreparedComparisons, open_prepared
 from llama_gpt4_data.reward_writer import Encoder, Writer, rendered
 
@@ -22,21 +22,21 @@ CODE = ("comparisons.py", "pairs.py", "hub_tokenizer.py", "reward_data.py", "rew
 """Modules of this room whose text decides the tokens; those of `prepare.py` count as well."""
 
 
-def prepare(config: RewardConfig) -> PreparedComparisons:
+def prepare(config: ComparisonsConfig) -> PreparedComparisons:
     """The comparisons that `config` asks for, tokenised now unless somebody did it before."""
     require_plain(config.model, config.data.row_tokens)
     folder = cached(config.data, partial(_key, config), partial(_write, config))
     return open_prepared(config.data, folder)
 
 
-def _key(config: RewardConfig) -> str:
+def _key(config: ComparisonsConfig) -> str:
     # What decides the tokens in the room below, and here.
     ours = cache_key(config, HERE, CODE)
-    kind = f"{is_llama(config.model)} {config.data.out_of_range} {config.loss.kind == 'margin'}"
+    kind = f"{is_llama(config.model)} {config.data.out_of_range} {config.ranking.kind == 'margin'}"
     return digest(f"{ours} {cache_key(config)} {kind}".encode())[:32]
 
 
-def _write(config: RewardConfig, draft: Path) -> None:
+def _write(config: ComparisonsConfig, draft: Path) -> None:
     parts = _read(config)
     texts = (t for c in parts["train"] for t in (rendered(c), *(r.text for r in c.responses)))
     tokenizer, ids, described = _tokenizer(config, texts, draft / "tokenizer")
@@ -59,7 +59,7 @@ def _write(config: RewardConfig, draft: Path) -> None:
     (draft / "meta.json").write_text(json.dumps(meta, indent=1, ensure_ascii=False) + "\n")
 
 
-def _read(config: RewardConfig) -> dict[str, list[Comparison]]:
+def _read(config: ComparisonsConfig) -> dict[str, list[Comparison]]:
     data = config.data
     comparisons = read_comparisons(data.files)
     if data.validation.files:
@@ -71,7 +71,7 @@ def _read(config: RewardConfig) -> dict[str, list[Comparison]]:
 
 
 def _tokenizer(
-    config: RewardConfig, texts: Iterable[str], folder: Path
+    config: ComparisonsConfig, texts: Iterable[str], folder: Path
 ) -> tuple[Encoder, dict[str, int | None], dict[str, Any]]:
     """The run's tokenizer, saved to `folder`; the ids of BOS, EOS, pad; and its description."""
     if is_llama(config.model):

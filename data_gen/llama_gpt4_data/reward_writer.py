@@ -17,7 +17,7 @@ from llama_gpt4.prepare import CHUNK_RECORDS, check_too_long, row_that_keeps
 from llama_gpt4.prompt import render_chat, render_prompt
 from llama_gpt4_data.comparisons import Comparison, Response
 from llama_gpt4_data.pairs import UNKNOWN, Pair, Paired, paired
-from llama_gpt4_data.reward_config import RewardConfig
+from llama_gpt4_data.reward_config import ComparisonsConfig
 from llama_gpt4_data.reward_examples import TABLES
 
 
@@ -47,7 +47,7 @@ def rendered(comparison: Comparison) -> str:
 class Writer:
     """Writes one part, and counts what became of what it was given."""
 
-    config: RewardConfig
+    config: ComparisonsConfig
     part: str
     folder: Path
     dtype: np.dtype[Any]
@@ -69,7 +69,7 @@ class Writer:
             for comparison, pairs in zip(result.comparisons, result.pairs, strict=True)
             if pairs
         ]
-        if self.config.loss.kind == "margin":
+        if self.config.ranking.kind == "margin":
             _require_scores([comparison for comparison, _ in usable])
         if not usable:
             raise InputError(

@@ -17,6 +17,7 @@ VERBS = {
     "doctor": ("llama_gpt4_launch.doctor", "check that all hosts are ready for a training"),
     "chat": ("llama_gpt4.chat", "talk to a model"),
     "reward": ("llama_gpt4_launch.reward", "train a model that learns which answer is better"),
+    "dpo": ("llama_gpt4_launch.dpo", "train a model on preferences, from a fine-tuned one"),
     "data": ("llama_gpt4_data.cli", "make data with a teacher such as GPT-4, and check data"),
 }
 

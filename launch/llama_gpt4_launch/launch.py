@@ -158,7 +158,7 @@ def _end_with(code: ExitCode) -> None:
 def _help() -> str:
     places = "\n".join(f"  {where:<12}{what}" for where, (_, what) in PLACES.items())
     return (
-        "usage: llama-gpt4 launch <where> [--print] [key=value …] -- [train | reward] [-m] "
+        "usage: llama-gpt4 launch <where> [--print] [key=value …] -- [train | reward | dpo] [-m] "
         f"[key=value …]\n\n{places}\n\n"
         "`llama-gpt4 launch <where> --help` lists the keys before the --; those after it "
         "are those of `llama-gpt4 train`, or of the verb that comes first.\n"

@@ -1,4 +1,4 @@
-"""`llama-gpt4 train` and `reward`: one process a device on this host, started and
+"""`llama-gpt4 train`, `reward` and `dpo`: one process a device on this host, started and
 watched from here.
 
 The configuration is resolved and the data are prepared once, before any of them exists.

@@ -1,23 +1,27 @@
-"""What the tests of the reward model share: configurations, comparisons, and a tiny OPT with the
-tokenizer of its kind."""
+"""What the tests of training on comparisons share: configurations, comparisons, and a tiny OPT with
+the tokenizer of its kind."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from llama_gpt4_data.dpo_config import DpoConfig
 from llama_gpt4_data.reward_config import RewardConfig
 
 from llama_gpt4.compose import compose_run
 
-SMALL = (
+ON_CPU = (
     "tracking=none",
+    "data.row_tokens=256",
+    "data.validation.share=0",
+    "launch.device=cpu",
+)
+SMALL = (
+    *ON_CPU,
     "model.n_layers=2",
     "model.hidden_size=32",
     "model.feed_forward_size=64",
     "tokenizer.vocab_size=512",
-    "data.row_tokens=256",
-    "data.validation.share=0",
-    "launch.device=cpu",
 )
 TEXTS = ["What is the colour of the sky?", "Blue, on a clear day.", "No idea.", "天空是蓝色的。"]
 
@@ -27,6 +31,14 @@ def reward_config(folder: Path, *overrides: str) -> RewardConfig:
     places = [f"run_dir={folder}/run", f"data.cache_dir={folder}/cache"]
     config = compose_run("reward", [*SMALL, *places, *overrides])
     assert isinstance(config, RewardConfig)
+    return config
+
+
+def dpo_config(folder: Path, llama: Path, *overrides: str) -> DpoConfig:
+    """A run in `folder` that starts from `llama` and takes moments."""
+    places = [f"model.path={llama}", f"run_dir={folder}/run", f"data.cache_dir={folder}/cache"]
+    config = compose_run("dpo", [*ON_CPU, *places, *overrides])
+    assert isinstance(config, DpoConfig)
     return config
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from llama_gpt4_data.reward import batch_loss
+from llama_gpt4_data.ranking import batch_loss
 from llama_gpt4_data.reward_batches import RewardBatch, RewardBatches
 from llama_gpt4_data.reward_config import LOSSES, RankingLossConfig
 from llama_gpt4_data.reward_data import prepare
@@ -111,5 +111,6 @@ def test_what_a_step_reads_is_counted(compared: Compared) -> None:
     counted = batches(compared)
     [whole] = batches(compared, per_micro_step=PER_STEP).micro_batches(1)
     assert counted.tokens(1) == len(whole.tokens)
-    assert counted.target_tokens(1) == len(whole.lengths)
+    assert counted.responses(1) == len(whole.lengths)
+    assert counted.target_tokens(1) == sum(whole.answer_lengths)
     assert counted.squared_lengths(1) == sum(n * n for n in whole.lengths)

@@ -1,6 +1,6 @@
-"""Run by torchrun: one step of a reward model's loss and whole gradients, by backbone and ZeRO
-stage; what came out of from_pretrained under zero.Init; and two more steps, in one go and with a
-save, a new engine and a restore in between."""
+"""Run by torchrun: one step of the loss and whole gradients of a training on comparisons, by
+program, backbone and ZeRO stage; what came out of from_pretrained under zero.Init; and two more
+steps, in one go and with a save, a new engine and a restore in between."""
 
 import sys
 from pathlib import Path
@@ -10,8 +10,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad
-from llama_gpt4_data import reward
-from llama_gpt4_data.reward_config import RewardConfig
+from llama_gpt4_data import dpo, reward
+from llama_gpt4_data.dpo_config import DpoConfig
+from llama_gpt4_data.reward_config import ComparisonsConfig, RewardConfig
 from llama_gpt4_data.reward_data import prepare
 
 from llama_gpt4 import checkpoint
@@ -21,12 +22,15 @@ from llama_gpt4.engine import step as take_step
 from llama_gpt4.loop import Task
 from llama_gpt4.program import end_at_once
 from llama_gpt4.ranks import Ranks, join, leave
+from llama_gpt4.run import Subject
 
 
-def steps(config: RewardConfig, ranks: Ranks) -> dict[str, np.ndarray]:
+def steps(config: ComparisonsConfig, ranks: Ranks) -> dict[str, np.ndarray]:
     """Loss, gradients and weights of the first step, whole; losses and norms of the next two."""
-    subject = reward.subject(config, prepare(config), ranks)
+    subject = subject_of(config, ranks)
     engine = engine_of(config, subject.build, subject.hidden_size, subject.weights, ranks)
+    if subject.begin is not None:
+        subject.begin(engine)
     with torch.no_grad():
         found: dict[str, Any] = {
             f"weight:{name}": whole(param) for name, param in engine.module.named_parameters()
@@ -40,10 +44,18 @@ def steps(config: RewardConfig, ranks: Ranks) -> dict[str, np.ndarray]:
     checkpoint.save(engine, checkpoint.RunState(1, ""), {}, folder, ranks)
     found["straight"] = further(engine, subject.task, ranks)
     saved = checkpoint.Checkpoint(folder)
+    subject = subject_of(config, ranks)
     engine = engine_of(config, subject.build, subject.hidden_size, saved, ranks)
     checkpoint.restore(engine, saved)
     found["resumed"] = further(engine, subject.task, ranks)
     return found
+
+
+def subject_of(config: ComparisonsConfig, ranks: Ranks) -> Subject:
+    if isinstance(config, DpoConfig):
+        return dpo.subject(config, prepare(config), ranks)
+    assert isinstance(config, RewardConfig)
+    return reward.subject(config, prepare(config), ranks)
 
 
 def backward(engine: Any, task: Task, number: int, ranks: Ranks) -> float:
@@ -52,7 +64,7 @@ def backward(engine: Any, task: Task, number: int, ranks: Ranks) -> float:
     total = torch.zeros((), dtype=torch.float64)
     for index, batch in enumerate(micro_batches):
         engine.set_gradient_accumulation_boundary(index == len(micro_batches) - 1)
-        loss = task.loss_of(engine, batch)
+        loss = task.parts_of(engine, batch)["loss"]
         engine.backward(loss * ranks.world_size)
         total += loss.detach().double()
     dist.all_reduce(total)
@@ -78,7 +90,7 @@ def main(folder: Path) -> None:
     ranks = join(load_resolved(paths[0]).launch)
     for path in paths:
         config = load_resolved(path)
-        assert isinstance(config, RewardConfig)
+        assert isinstance(config, ComparisonsConfig)
         found = steps(config, ranks)
         if ranks.rank == 0:
             np.savez(path.parent / f"step-{ranks.world_size}.npz", **found)

@@ -1,5 +1,5 @@
-"""A reward model on two processes is the one of a plain loop, whatever its backbone; it stops and
-goes on bit for bit, and what a run exports is what transformers loads."""
+"""A reward model, or a policy that learns preferences, on two processes is the one of a plain loop;
+it stops and goes on bit for bit, and what a run exports is what transformers loads."""
 
 import json
 import os
@@ -10,19 +10,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from llama_gpt4_data.reward import batch_loss
+from llama_gpt4_data.dpo_config import DpoConfig
+from llama_gpt4_data.dpo_model import Policy
+from llama_gpt4_data.ranking import batch_loss
 from llama_gpt4_data.reward_batches import RewardBatches
-from llama_gpt4_data.reward_config import RewardConfig
+from llama_gpt4_data.reward_config import ComparisonsConfig
 from llama_gpt4_data.reward_data import prepare
 from llama_gpt4_data.reward_model import HubReward, LlamaReward
 from llama_gpt4_data.score import Scorer
+from llama_gpt4_kernels.reference import REFERENCE
 from torch import nn
 
+from llama_gpt4.architecture import described, from_hugging_face
 from llama_gpt4.compose import freeze
 from llama_gpt4.model import reference_decoder
+from llama_gpt4.weights import folder_weights
 
 from ..command import llama_gpt4, metrics
-from ..data_gen.reward_runs import SMALL, many, on_opt, reward_config, write, write_tiny_opt
+from ..data_gen.local_teacher import write_tiny_model
+from ..data_gen.reward_runs import (
+    SMALL,
+    dpo_config,
+    many,
+    on_opt,
+    reward_config,
+    write,
+    write_tiny_opt,
+)
 from ..tiny_llama import tiny_llama
 
 pytestmark = pytest.mark.distributed
@@ -36,7 +50,17 @@ def opt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cases(opt: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, RewardConfig]:
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What preferences are learned from."""
+    folder = tmp_path_factory.mktemp("start") / "model"
+    write_tiny_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cases(
+    opt: Path, start: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, ComparisonsConfig]:
     """Configurations by name; the worker has taken the first step of each on two processes."""
     folder = tmp_path_factory.mktemp("cases")
     file = write(folder, many(9))
@@ -46,9 +70,13 @@ def cases(opt: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rewa
         "opt-3": ["zero=stage3", *on_opt(opt)],
         "opt-0": ["zero=stage0", *on_opt(opt), "loss.kind=plackett_luce", "loss.centring=0.1"],
     }
-    configs = {}
+    configs: dict[str, ComparisonsConfig] = {}
     for name, overrides in variants.items():
         configs[name] = reward_config(folder, *common, *overrides, f"run_dir={folder}/{name}")
+    for name, overrides in {"policy-3": ["zero=stage3"], "policy-1": ["zero=stage1"]}.items():
+        places = [f"run_dir={folder}/{name}", f"data.validation.files=[{file}]"]
+        configs[name] = dpo_config(folder, start, *common, *overrides, *places)
+    for name in configs:
         freeze(configs[name])
         prepare(configs[name])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
@@ -74,7 +102,7 @@ def plain_model(name: str, opt: Path, vocab_size: int) -> nn.Module:
 
 @pytest.mark.parametrize("name", ["llama-3", "opt-3", "opt-0"])
 def test_two_processes_take_the_step_of_a_plain_loop(
-    cases: dict[str, RewardConfig], opt: Path, name: str
+    cases: dict[str, ComparisonsConfig], opt: Path, name: str
 ) -> None:
     config = cases[name]
     found = np.load(Path(config.run_dir) / "step-2.npz")
@@ -89,11 +117,11 @@ def test_two_processes_take_the_step_of_a_plain_loop(
         param.data.copy_(sharded)
     model.double()
     batches = RewardBatches(
-        prepared.train, config.loss, prompts_per_step=7, prompts_per_micro_step=7,
+        prepared.train, config.ranking, prompts_per_step=7, prompts_per_micro_step=7,
         seed=config.seed, rank=0, world_size=1,
     )  # fmt: skip
     [batch] = batches.micro_batches(0)
-    loss = batch_loss(model(batch.tokens, batch.lengths), batch, config.loss)
+    loss = batch_loss(model(batch.tokens, batch.lengths), batch, config.ranking)
     loss.backward()
     assert abs(float(found["loss"]) - float(loss.detach())) < 1e-6
     for key, param in model.named_parameters():
@@ -102,8 +130,50 @@ def test_two_processes_take_the_step_of_a_plain_loop(
         assert error <= 1e-6 * max(1e-3, float(param.grad.abs().max())), key
 
 
-@pytest.mark.parametrize("name", ["llama-3", "opt-3", "opt-0"])
-def test_a_resumed_run_is_equal_bit_for_bit(cases: dict[str, RewardConfig], name: str) -> None:
+@pytest.mark.parametrize("name", ["policy-3", "policy-1"])
+def test_preferences_are_learned_as_in_a_plain_loop(
+    cases: dict[str, ComparisonsConfig], start: Path, name: str
+) -> None:
+    config = cases[name]
+    assert isinstance(config, DpoConfig)
+    found = np.load(Path(config.run_dir) / "step-2.npz")
+    prepared = prepare(config)
+    architecture = from_hugging_face(described(start))
+    model = Policy(architecture, REFERENCE, "none")
+    weights = folder_weights(start, architecture)
+    for key, param in model.named_parameters():
+        weights.fill(key, 0, param.data.view(-1))
+        assert np.array_equal(found[f"weight:{key}"], param.detach().numpy()), key
+    model.double()
+    batches = RewardBatches(
+        prepared.train, config.ranking, prompts_per_step=7, prompts_per_micro_step=7,
+        seed=config.seed, rank=0, world_size=1,
+    )  # fmt: skip
+    [batch] = batches.micro_batches(0)
+    likely = model(batch.tokens, batch.lengths, batch.answer_lengths)
+    kept = np.load(Path(config.run_dir) / "reference" / "train.npy")
+    assert np.abs(kept[batch.responses.numpy()] - likely.detach().numpy()).max() < 1e-4
+    loss = batch_loss(config.loss.beta * (likely - likely.detach()), batch, config.ranking)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(np.log(2))
+    assert abs(float(found["loss"]) - np.log(2)) < 1e-6
+    for key, param in model.named_parameters():
+        assert param.grad is not None, key
+        error = np.abs(found[f"gradient:{key}"] - param.grad.numpy()).max()
+        assert error <= 1e-6 * max(1.0, float(param.grad.abs().max())), key
+
+
+def test_the_reference_is_computed_once(cases: dict[str, ComparisonsConfig]) -> None:
+    """The second run finds it in the cache, where there is one for both; each run keeps its own."""
+    [folder] = Path(cases["policy-3"].data.cache_dir).glob("reference-*/")
+    for part in ("train.npy", "validation.npy"):
+        for name in ("policy-3", "policy-1"):
+            kept = Path(cases[name].run_dir) / "reference" / part
+            assert kept.read_bytes() == (folder / part).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["llama-3", "opt-3", "opt-0", "policy-3", "policy-1"])
+def test_a_resumed_run_is_equal_bit_for_bit(cases: dict[str, ComparisonsConfig], name: str) -> None:
     found = np.load(Path(cases[name].run_dir) / "step-2.npz")
     assert np.isfinite(found["straight"]).all() and found["straight"][1, 0] != np.log(2)
     assert np.array_equal(found["straight"], found["resumed"])
