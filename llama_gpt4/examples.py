@@ -113,10 +113,13 @@ def report_lines(prepared: Prepared) -> list[str]:
     for part, report in prepared.report.items():
         if report is None:
             continue
-        empty, long = report["dropped"]["empty_output"], report["dropped"]["too_long"]
+        empty, cut, long = (
+            report["dropped"][why] for why in ("empty_output", "cut_output", "too_long")
+        )
+        broken = f"{cut:,} for an output that broke off, " if cut else ""
         lines.append(
             f"{part}: {report['read']:,} records read, {report['used']:,} used, {empty:,} dropped "
-            f"for an empty output, {long:,} dropped for their length"
+            f"for an empty output, {broken}{long:,} dropped for their length"
         )
         lines.append(
             f"{part}: {report['tokens']:,} tokens, {report['target_tokens']:,} of them learned; "

@@ -186,9 +186,11 @@ def _write_examples(
     part: str,
 ) -> Report:
     """Write tokens.bin and examples.npy of `records`, and report on them."""
-    answered = [record for record in records if record.output.strip()]
+    answered = [record for record in records if record.output.strip() and not record.is_cut]
+    n_cut = sum(record.is_cut for record in records)
     if not answered:
-        raise InputError(f"{', '.join(files)}: no record for {part} has an output")
+        whole = " that is not cut" if n_cut else ""
+        raise InputError(f"{', '.join(files)}: no record for {part} has an output{whole}")
     number = {file: i for i, file in enumerate(files)}
     lengths: list[int] = []
     table: list[tuple[int, int, int, int, int]] = []
@@ -215,7 +217,11 @@ def _write_examples(
     return {
         "read": len(records),
         "used": len(table),
-        "dropped": {"empty_output": len(records) - len(answered), "too_long": len(too_long)},
+        "dropped": {
+            "empty_output": len(records) - len(answered) - n_cut,
+            "cut_output": n_cut,
+            "too_long": len(too_long),
+        },
         "tokens": offset,
         "target_tokens": offset - sum(row[2] for row in table),
         "longest": max(row[1] for row in table),

@@ -36,6 +36,8 @@ class Record:
     """As the user named it."""
     index: int
     """Place in a JSON array, from 0; line of a JSONL file, from 1."""
+    is_cut: bool = False
+    """Whether the output broke off at a limit, so that its end is not one to be learned."""
 
     @property
     def name(self) -> str:
@@ -150,6 +152,11 @@ def _record(value: Any, file: str, index: int) -> Record:
     name = record_name(file, index)
     if not isinstance(value, dict):
         raise InputError(f"{name} is a JSON {json_type(value)}, not an object")
+    is_answer = "instruction" not in value and value.keys() >= {"question", "answer"}
+    # Of a teacher's cut answers `data answer` has a policy; nobody else looks at a model's own.
+    is_cut = is_answer and value.get("finish_reason") == "length"
+    if is_answer:
+        value = _answered(value, name)
     for key in ("instruction", "output"):
         if key not in value:
             keys = ", ".join(map(str, value)) or "none"
@@ -166,7 +173,18 @@ def _record(value: Any, file: str, index: int) -> Record:
         output=output,
         file=file,
         index=index,
+        is_cut=is_cut,
     )
+
+
+def _answered(line: dict[str, Any], name: str) -> dict[str, Any]:
+    """A line of `llama-gpt4 answer` or `rank` as a record; its question ends in its input."""
+    question, input = text_of(line["question"], "question", name), line.get("input") or ""
+    return {
+        "instruction": question.removesuffix(f"\n{input}") if input else question,
+        "input": input,
+        "output": line["answer"],
+    }
 
 
 def without_placeholder(input: str) -> str:

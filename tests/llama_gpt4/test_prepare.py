@@ -184,6 +184,24 @@ def test_the_counts_add_up(config_for, write_json):
     assert prepared.report["validation"] is None and prepared.validation is None
 
 
+def test_answers_that_broke_off_are_not_learned(config_for, tmp_path):
+    answers = [
+        {"question_id": i, "question": f"Say {i}.", "answer": "word " * i, "finish_reason": reason}
+        for i, reason in enumerate(["stop", "stop", "length", "stop"])
+    ]
+    path = tmp_path / "R1.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in answers))
+    prepared = prepare(config_for(**{"data.files": [str(path)]}))
+    report = prepared.report["train"]
+    check_sums(report)
+    assert report["used"] == 2
+    assert report["dropped"] == {"empty_output": 1, "cut_output": 1, "too_long": 0}
+    assert "1 for an output that broke off, 0 dropped" in report_lines(prepared)[0]
+    path.write_text(json.dumps(answers[2]) + "\n")
+    with pytest.raises(InputError, match="no record for train has an output that is not cut"):
+        prepare(config_for(**{"data.files": [str(path)]}))
+
+
 def test_an_example_is_used_whole_or_not_at_all(config_for, write_json):
     """At the limit nothing is cut, one token beyond it is dropped."""
     path = write_json([record(output="x"), record(output="a b c d e f g h")])
@@ -252,7 +270,11 @@ def test_validation_files_are_another_part(config_for, write_json):
     prepared = prepare(config_for(**{"data.validation.files": [path]}))
     assert prepared.validation.n == 1
     assert prepared.validation.record_name(0) == f"{path} record 0"
-    assert prepared.report["validation"]["dropped"] == {"empty_output": 1, "too_long": 0}
+    assert prepared.report["validation"]["dropped"] == {
+        "empty_output": 1,
+        "cut_output": 0,
+        "too_long": 0,
+    }
     alone = prepare(config_for())
     assert alone.train.n == prepared.train.n and alone.key != prepared.key
     assert alone.fingerprint == prepared.fingerprint

@@ -48,6 +48,19 @@ def test_jsonl_counts_lines_and_skips_empty_ones(write, end, mark):
     assert [record.index for record in read_records(path)] == [1, 4]
 
 
+def test_answers_of_a_model_are_records(write):
+    """What `answer` and `rank` write; the input stands at the end of the question as well."""
+    line = {"question_id": 7, "question": "Add.\n2, 2", "input": "2, 2", "answer": "4", "sample": 0}
+    plain = {"question_id": "b", "question": "Add.\n2, 2", "answer": "5", "finish_reason": "stop"}
+    cut = plain | {"finish_reason": "length"}
+    path = write("\n".join(json.dumps(each) for each in (line, plain, cut)))
+    assert read_records(path) == [
+        Record("Add.", "2, 2", "4", path, 1),
+        Record("Add.\n2, 2", "", "5", path, 2),
+        Record("Add.\n2, 2", "", "5", path, 3, is_cut=True),
+    ]
+
+
 def test_a_single_object_is_jsonl(write):
     assert len(read_records(write(json.dumps(GOOD)))) == 1
 
