@@ -222,6 +222,7 @@ def _answers(
                 {
                     "question_id": asked[row.key, row.sample].question_id,
                     "question": asked[row.key, row.sample].text,
+                    **_input(asked[row.key, row.sample]),
                     "answer": answer.text,
                     "sample": row.sample,
                     **made_by,
@@ -230,6 +231,11 @@ def _answers(
                 for row, answer in batch
             ]
             progress.update(len(batch))
+
+
+def _input(question: Question) -> dict[str, str]:
+    """The end of `question` that was its input: whoever renders the prompt again has to know."""
+    return {"input": question.input} if question.input else {}
 
 
 def _asked(line: dict[str, Any]) -> Asked:

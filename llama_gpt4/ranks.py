@@ -40,7 +40,7 @@ def join(config: LaunchConfig) -> Ranks:
         os.environ.setdefault(key, value)
     local_rank = int(os.environ["LOCAL_RANK"])
     on_host = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
-    _share_cores(on_host)
+    share_cores(on_host)
     if device == "cpu":
         _share_heap()
 
@@ -87,6 +87,13 @@ def from_rank_zero(value: int, ranks: Ranks) -> int:
     return int(shared.item())
 
 
+def share_cores(processes: int) -> None:
+    """Processes of one host share its cores, unless the user has said how many threads each gets;
+    oversubscribed OpenMP threads spin against each other and cost several times the work."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // processes))
+
+
 _SINGLE_PROCESS = {
     "RANK": "0",
     "LOCAL_RANK": "0",
@@ -124,10 +131,3 @@ def _share_heap() -> None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):  # glibc; others have no arenas
         libc.mallopt(arena_max, 1)
-
-
-def _share_cores(processes: int) -> None:
-    """Processes of one host share its cores, unless the user has said how many threads each gets;
-    oversubscribed OpenMP threads spin against each other and cost several times the work."""
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // processes))

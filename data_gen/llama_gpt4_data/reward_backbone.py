@@ -131,6 +131,13 @@ def is_reward_model(folder: Path) -> bool:
     return True
 
 
+def require_reward_model(folder: Path) -> None:
+    require(
+        is_reward_model(folder),
+        f"{folder} is no reward model: its architecture gives no single number",
+    )
+
+
 class WithNewHead:
     """A backbone's weights and a head of zeros: at the start all rewards are 0, every pair is worth
     ln 2, and the first step teaches the head alone."""

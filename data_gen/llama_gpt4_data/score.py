@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from llama_gpt4.architecture import described, from_hugging_face
-from llama_gpt4.config import require
-from llama_gpt4_data.reward_backbone import hub_config, is_reward_model, quiet, require_headed
+from llama_gpt4_data.reward_backbone import hub_config, quiet, require_headed, require_reward_model
 from llama_gpt4_data.reward_model import HubReward, LlamaReward
 from llama_gpt4_data.reward_writer import Encoder
 
@@ -28,12 +27,9 @@ class Scorer:
     """A reward model and its tokenizer, ready to read responses."""
 
     def __init__(self, folder: Path, device: torch.device | None = None) -> None:
-        require(
-            is_reward_model(folder),
-            f"{folder} is no reward model: its architecture gives no single number",
-        )
+        require_reward_model(folder)
         self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        is_llama = described(folder)["model_type"] == "llama"
+        is_llama = _is_llama(folder)
         self._model = (_llama if is_llama else _hub)(folder).to(self._device).eval()
         self._tokenizer: Encoder = _tokenizer(folder, is_llama)
 
@@ -65,6 +61,15 @@ def batches_by_length(lengths: Sequence[int], most_tokens: int) -> list[list[int
         else:
             batches.append([i])
     return batches
+
+
+def encoder(folder: Path) -> Encoder:
+    """The tokenizer of a reward model, without the model."""
+    return _tokenizer(folder, _is_llama(folder))
+
+
+def _is_llama(folder: Path) -> bool:
+    return described(folder)["model_type"] == "llama"
 
 
 def _llama(folder: Path) -> torch.nn.Module:

@@ -18,6 +18,7 @@ VERBS = {
     "chat": ("llama_gpt4.chat", "talk to a model"),
     "reward": ("llama_gpt4_launch.reward", "train a model that learns which answer is better"),
     "dpo": ("llama_gpt4_launch.dpo", "train a model on preferences, from a fine-tuned one"),
+    "rank": ("llama_gpt4_data.rank", "sort the answers to each question by a reward model"),
     "data": ("llama_gpt4_data.cli", "make data with a teacher such as GPT-4, and check data"),
 }
 

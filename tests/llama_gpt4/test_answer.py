@@ -47,6 +47,7 @@ def test_every_question_is_answered_once(folder, questions, tmp_path, capsys):
         assert lines[hashed_id(question, input)] == {
             "question_id": hashed_id(question, input),
             "question": f"{question}\n{input}" if input else question,
+            **({"input": input} if input else {}),
             "answer": text,
             "sample": 0,
             "model": str(folder),
