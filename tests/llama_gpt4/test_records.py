@@ -6,7 +6,7 @@ import re
 import pytest
 
 from llama_gpt4.errors import InputError
-from llama_gpt4.records import NO_INPUT, Record, read_records
+from llama_gpt4.records import NO_INPUT, Record, json_values, read_bytes, read_records
 
 GOOD = {"instruction": "Add.", "input": "2, 2", "output": "4"}
 
@@ -164,6 +164,12 @@ def test_one_object_around_the_records(write, value, advice, indent):
     assert failing(path) == (
         f"{path} is one JSON object (its keys: {', '.join(value)}), not a list of records: {advice}"
     )
+
+
+def test_a_single_answer_is_a_line_whatever_is_in_it(write):
+    line = {"question_id": 1, "question": "a", "answer": "b", "decoding": {"temperature": 1.0}}
+    path = write(json.dumps(line) + "\n")
+    assert json_values(read_bytes(path), path) == [(1, line)]
 
 
 def test_an_object_over_several_lines_is_not_jsonl(write):
