@@ -38,7 +38,6 @@ from llama_gpt4_data.task import require_apart
 
 FIRST_SAMPLE = "first_sample"
 OUTPUTS = ("rewards.jsonl", "report.json", "best_of_n.png")
-TEXT_PATHS = {key: key for key in ("questions", "baseline", "output_dir")}
 
 
 @dataclass(kw_only=True)
@@ -71,8 +70,7 @@ class RankConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = [_as_list(a) for a in (sys.argv[1:] if argv is None else argv)]
-    arguments = quote_values(arguments, PATHS | TEXT_PATHS)
+    arguments = _as_text(sys.argv[1:] if argv is None else argv)
     if wants_help("rank", RankConfig, arguments):
         return 0
     return run_program("rank", lambda report: run(arguments))
@@ -167,12 +165,19 @@ def _file_name(group: str) -> str:
     return f"{group}.jsonl"
 
 
-def _as_list(argument: str) -> str:
-    """A single file of answers, which is a path to the letter, as a list."""
-    key, _, value = argument.partition("=")
-    if key != "answers" or not value or value.startswith("["):
-        return argument
-    return f"answers=[{quoted(value)}]"
+def _as_text(arguments: Sequence[str]) -> list[str]:
+    """Paths are taken to the letter, and a single file of answers as a list of one."""
+    keys = PATHS | {key: key for key in ("questions", "baseline", "output_dir")}
+    found = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key == "answers" and value and not value.startswith("["):
+            found.append(f"answers=[{quoted(value)}]")
+        elif value == "null":
+            found.append(argument)
+        else:
+            found += quote_values([argument], keys)
+    return found
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def draw(ranked: Ranked, path: Path) -> None:
     _draw_curve(right, curve(ranked.rewards))
     left.set_ylabel("reward over the question's mean answer")
     right.set_ylabel("reward over one answer")
-    right.set_xlabel("KL divergence from the model, upper bound log k - (k-1)/k (nats)")
+    right.set_xlabel("KL divergence, at most log k - (k - 1) / k (nats)")
     left.set_title(f"Groups of {len(ranked.questions):,} questions")
     right.set_title("Best of k answers")
     figure.supxlabel(f"bars and bands: {CONFIDENCE:.0%} bootstrap over questions", fontsize="small")
@@ -92,7 +92,7 @@ def _draw_groups(axes: Any, ranked: Ranked) -> None:
         fmt="o",
         color=BLUE,
         capsize=4,
-        label="R, by rank",
+        label="Rk, the k-th best",
     )
     if ranked.baseline is not None:
         b = _over_mean(ranked, ranked.baseline)
@@ -112,10 +112,10 @@ def _draw_curve(axes: Any, points: list[BestOf]) -> None:
     axes.plot(kls, [p.gain.value for p in points], "o-", color=BLUE)
     for p in points[:: -(-len(points) // MAX_LABELS)]:
         axes.annotate(
-            f"k = {p.k}", (p.kl, p.gain.value), (0, 9), textcoords="offset points", ha="center",
+            f"k = {p.k}", (p.kl, p.gain.value), (5, -13), textcoords="offset points",
             fontsize="small",
         )  # fmt: skip
-    axes.margins(x=0.08, y=0.12)
+    axes.margins(x=0.12, y=0.12)
 
 
 def _arms(found: list[Estimate]) -> list[list[float]]:
