@@ -46,21 +46,21 @@ class RankConfig:
 
     model: TrainedModel
     answers: list[str]
-    """Files with as many answers to each question: of `llama-gpt4 answer samples=5`, or FastChat's
-    with one answer each. `answers=a.jsonl` is short for a single one."""
+    """Files that hold, together, equally many answers to each question: of `llama-gpt4 answer
+    samples=5`, or FastChat's with one each. `answers=a.jsonl` is short for a single one."""
     questions: str | None
     """The file that was asked, as `answer` takes it, where the answers do not hold their questions,
     as FastChat's; null: they do."""
     baseline: str | None
-    """Group B, one answer to each question of ordinary decoding: a file of it; `first_sample`, the
-    first of the answers, which is such an answer if they are all drawn alike; null: no B."""
+    """Group B, one ordinary decoding for each question: a file of those, as in the paper; or
+    `first_sample`, the first of the answers, which is one where all are drawn alike; null: none."""
     output_dir: str
-    """Of R1.jsonl and so on, rewards.jsonl, report.json, best_of_n.png, and the journal that an
-    interrupted run goes on with."""
+    """Of R1.jsonl and so on, rewards.jsonl, report.json, best_of_n.png, and the journal with which
+    an interrupted run goes on."""
     processes: int | None
-    """That score; null: one for each GPU, or one."""
+    """How many score; null: one for each GPU, or one on a CPU."""
     device: str
-    """`cpu`, `cuda`, a GPU a process, or `auto`: CUDA where there is one."""
+    """`cpu`, `cuda` with a GPU for each process, or `auto`: CUDA where there is one."""
 
     def __post_init__(self) -> None:
         require(bool(self.answers), "answers is empty: name a file of answers")

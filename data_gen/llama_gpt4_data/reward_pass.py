@@ -10,9 +10,10 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -93,22 +94,26 @@ def rewards_of(
 
     model = _model_hash(folder)
     keys = [digest(json.dumps([model, each.prompt, each.text]).encode()) for each in answers]
-    tokens = _encoded(dict(zip(keys, answers, strict=True)), folder)
+    by_key = dict(zip(keys, answers, strict=True))
+    tokens = _encoded(by_key, folder)
     unique = list(tokens)
     batches = [
         [unique[i] for i in batch]
         for batch in batches_by_length([len(tokens[key]) for key in unique], TOKENS_PER_BATCH)
     ]
     todo = [batch for batch in batches if not all(key in journal for key in batch)]
+    read = [[tokens[key] for key in batch] for batch in todo]
     stop = StopRequest()
-    with tqdm(total=len(unique), unit="answer", desc="rewards") as progress:
+    with (
+        closing(_computed(read, folder, devices)) as computed,
+        tqdm(total=len(unique), unit="answer", desc="rewards") as progress,
+    ):
         progress.update(len(unique) - sum(map(len, todo)))
-        for n, found in _computed(
-            [[tokens[key] for key in batch] for batch in todo], folder, devices
-        ):
-            _require_finite(found, todo[n], dict(zip(keys, answers, strict=True)), folder)
-            journal.append(dict(zip(todo[n], found, strict=True)))
-            progress.update(len(found))
+        for n, found in computed:
+            rewards = dict(zip(todo[n], found, strict=True))
+            _require_finite(rewards, by_key, folder)
+            journal.append(rewards)
+            progress.update(len(rewards))
             if stop.received:
                 raise Preempted("the rewards so far are kept; the same line goes on")
     return [journal[key] for key in keys]
@@ -130,7 +135,7 @@ def devices_of(device: str, processes: int | None) -> list[str]:
 
 def _computed(
     batches: Sequence[list[Tokens]], folder: Path, devices: Sequence[str]
-) -> Iterator[tuple[int, list[float]]]:
+) -> Generator[tuple[int, list[float]], None, None]:
     """The place and the rewards of each batch, as they come."""
     if len(devices) == 1 or len(batches) < 2:
         scorer = Scorer(folder, torch.device(devices[0])) if batches else None
@@ -202,10 +207,8 @@ def _encoded(answers: dict[str, Scored], folder: Path) -> dict[str, Tokens]:
     return tokens
 
 
-def _require_finite(
-    rewards: Sequence[float], batch: Sequence[str], answers: dict[str, Scored], folder: Path
-) -> None:
-    for key, reward in zip(batch, rewards, strict=True):
+def _require_finite(rewards: dict[str, float], answers: dict[str, Scored], folder: Path) -> None:
+    for key, reward in rewards.items():
         require(
             isfinite(reward),
             f"{folder} gives {answers[key].name} the reward {reward}: its weights are no good",

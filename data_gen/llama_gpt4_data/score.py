@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from llama_gpt4.architecture import described, from_hugging_face
+from llama_gpt4.config import require
+from llama_gpt4.errors import InputError
 from llama_gpt4_data.reward_backbone import hub_config, quiet, require_headed, require_reward_model
 from llama_gpt4_data.reward_model import HubReward, LlamaReward
 from llama_gpt4_data.reward_writer import Encoder
@@ -86,12 +88,21 @@ def _llama(folder: Path) -> torch.nn.Module:
 
 
 def _hub(folder: Path) -> torch.nn.Module:
+    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
     quiet()
-    whole: Any = AutoModelForSequenceClassification.from_pretrained(
-        folder, config=hub_config(folder), dtype=torch.float32
-    )
+    whole: Any
+    try:
+        whole, loading = AutoModelForSequenceClassification.from_pretrained(
+            folder, config=hub_config(folder), dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{folder}: its weights cannot be read: {reason}") from error
+    # Else transformers makes them up.
+    missing = min(loading["missing_keys"], default=None)
+    require(missing is None, f"{folder} lacks the weight {missing}")
     require_headed(whole, str(folder))
     return HubReward(whole)
 
@@ -103,4 +114,5 @@ def _tokenizer(folder: Path, is_llama: bool) -> Encoder:
         return Tokenizer.load(folder)
     from llama_gpt4_data.hub_tokenizer import HubTokenizer
 
+    quiet()  # whoever asks says which text is too long
     return HubTokenizer.load(folder)

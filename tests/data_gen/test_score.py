@@ -1,5 +1,6 @@
 """An exported reward model gives the rewards that transformers gives, in any batch."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from llama_gpt4_data import score
 from llama_gpt4_data.hub_tokenizer import HubTokenizer
 from llama_gpt4_data.reward_backbone import LABELS
 from llama_gpt4_data.score import Scorer, batches_by_length, rewards
+from safetensors.torch import load_file, save_file
 
 from llama_gpt4.errors import InputError
 
@@ -62,6 +64,25 @@ def test_texts_are_scored_in_their_order(exported: dict[str, Path]) -> None:
 def test_a_language_model_is_no_reward_model(opt: Path) -> None:
     with pytest.raises(InputError, match="is no reward model"):
         Scorer(opt)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [("cut", "its weights cannot be read"), ("headless", "lacks the weight s")],
+)
+def test_a_damaged_reward_model_makes_no_rewards_up(
+    exported: dict[str, Path], tmp_path: Path, damage: str, message: str
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(exported["opt"], folder)
+    file = folder / "model.safetensors"
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-1000])
+    else:
+        weights = {k: v.clone() for k, v in load_file(file).items() if k != "score.weight"}
+        save_file(weights, file, {"format": "pt"})
+    with pytest.raises(InputError, match=message):
+        Scorer(folder)
 
 
 def test_batches_hold_what_fits_when_padded() -> None:
