@@ -23,6 +23,7 @@ from typing import Any, Literal, Protocol
 from llama_gpt4.compose import as_yaml, load_resolved
 from llama_gpt4.config import RunConfig, TrackingConfig, require
 from llama_gpt4.samples import read_samples
+from llama_gpt4.summary import Summary, read_summary
 
 INIT_SECONDS = 8.0
 """How long the server may take to answer before the run goes offline."""
@@ -72,6 +73,7 @@ class Sink(Protocol):
     def metrics(self, step: int, values: dict[str, Any]) -> None: ...
     def samples(self, step: int, samples: list[dict[str, str]]) -> None: ...
     def model(self, step: int, folder: Path) -> None: ...
+    def summary(self, step: int, run_dir: Path, summary: Summary) -> None: ...
     def finish(self) -> None: ...
 
 
@@ -92,6 +94,8 @@ def main(run_dir: Path, written: int, start_step: int) -> None:
             sink.samples(step, samples)
     if end.last_words == WITH_MODEL:
         sink.model(step, run_dir / "model")
+        if summary := read_summary(run_dir):
+            sink.summary(step, run_dir, summary)
     sink.finish()
     # All is written. What W&B would do at exit is its own telemetry, which waits for the server.
     sys.stdout.flush()
@@ -156,6 +160,17 @@ class WandB:
         # Their checksums are those of their names, so the step is what tells versions apart.
         artifact.add_reference(folder.as_uri(), name=f"step-{step}", checksum=False)
         self._run.log_artifact(artifact)
+
+    def summary(self, step: int, run_dir: Path, summary: Summary) -> None:
+        import wandb
+
+        self._run.summary.update(summary.scalars)
+        shown = {
+            name: wandb.Table(columns=table.columns, data=table.rows)
+            for name, table in summary.tables.items()
+        }
+        shown |= {name: wandb.Image(str(run_dir / png)) for name, png in summary.pictures.items()}
+        self._run.log(shown, step=step)
 
     def finish(self) -> None:
         self._run.finish()
@@ -240,6 +255,17 @@ class TensorBoard:
     def model(self, step: int, folder: Path) -> None:
         self._writer.add_text("model", str(folder), step)
 
+    def summary(self, step: int, run_dir: Path, summary: Summary) -> None:
+        from matplotlib.image import imread
+
+        self.metrics(step, summary.scalars)
+        for name, table in summary.tables.items():
+            lines = [table.columns, ["---"] * len(table.columns), *table.rows]
+            text = "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+            self._writer.add_text(name, text, step)
+        for name, png in summary.pictures.items():
+            self._writer.add_image(name, imread(run_dir / png), step, dataformats="HWC")
+
     def finish(self) -> None:
         self._writer.close()
 
@@ -247,6 +273,12 @@ class TensorBoard:
 def _as_code(text: str) -> str:
     """Markdown that shows `text` as it is."""
     return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def _cell(value: Any) -> str:
+    """Within a row of a table in Markdown."""
+    shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return shown.replace("|", "\\|")
 
 
 if __name__ == "__main__":

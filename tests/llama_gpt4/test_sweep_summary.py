@@ -13,7 +13,7 @@ from llama_gpt4.compose import compose_training, freeze
 from llama_gpt4.sweep_summary import as_numbers, table
 
 from ..command import ENVIRONMENT
-from .test_tracker import history, offline_records
+from .offline_runs import history, offline_records
 
 
 def row(folder: Path, rate: str, model: str, status: str, value: float | None) -> dict[str, Any]:

@@ -2,28 +2,33 @@
 the same run after a restart, and never a reason to wait or to fail."""
 
 import importlib.util
+import io
 import json
 import os
 import socket
-import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib import image
 
 from llama_gpt4 import tracker as tracker_module
 from llama_gpt4.compose import compose_training, freeze, load_resolved
 from llama_gpt4.errors import InputError
 from llama_gpt4.samples import Sample, store_samples
+from llama_gpt4.summary import Summary, Table, store_summary
 from llama_gpt4.tracker import CLOSE_SECONDS, Tracker, follow, require_installed
 
 from ..command import CLI, ENVIRONMENT, FAST, metrics, train
+from .offline_runs import history, offline_records, tracked
 
+SUMMARY = Summary(
+    {"share": 0.25}, {"table": Table(["name", "share"], [["a | b", 0.5]])}, {"dot": "dot.png"}
+)
 DEAD_SERVER = "http://127.0.0.1:9"
 
 
@@ -66,52 +71,17 @@ def nobody_logged_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
 
 
+def dot_png() -> bytes:
+    """A picture of one pixel."""
+    file = io.BytesIO()
+    image.imsave(file, np.zeros((1, 1, 3)), format="png")
+    return file.getvalue()
+
+
 def write(run_dir: Path, *steps: int) -> None:
     with open(run_dir / "metrics.jsonl", "a") as file:
         for step in steps:
             file.write(json.dumps({"step": step, "loss": 1 / step}) + "\n")
-
-
-def offline_records(file: Path) -> Iterator[Any]:
-    """The records of an offline run: a header of 7 bytes, then blocks of 32 KiB in LevelDB's log
-    format."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    content, place, whole = file.read_bytes(), 7, b""
-    while place + 7 <= len(content):
-        if 32768 - place % 32768 < 7:
-            place += 32768 - place % 32768
-            continue
-        _, length, kind = struct.unpack_from("<IHB", content, place)
-        whole += content[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):  # the whole record, or its last part
-            record = Record()
-            record.ParseFromString(whole)
-            yield record
-            whole = b""
-
-
-def tracked(run_dir: Path) -> tuple[set[str], str, dict[int, float]]:
-    """Ids, group and losses by step of all offline runs below `run_dir`."""
-    ids, group, losses = set(), "", {}
-    for file in sorted(run_dir.glob("wandb/offline-run-*/run-*.wandb")):
-        for record in offline_records(file):
-            if record.HasField("run"):
-                ids.add(record.run.run_id)
-                group = record.run.run_group
-        losses |= {step: row["loss"] for step, row in history(file).items()}
-    return ids, group, losses
-
-
-def history(file: Path) -> dict[int, dict[str, Any]]:
-    """What an offline run has logged, by step."""
-    rows: dict[int, dict[str, Any]] = {}
-    for record in offline_records(file):
-        row = {i.key or i.nested_key[0]: json.loads(i.value_json) for i in record.history.item}
-        if row:
-            rows.setdefault(row["_step"], {}).update(row)
-    return rows
 
 
 @pytest.mark.e2e
@@ -187,6 +157,8 @@ def test_tensorboard_shows_the_same_and_takes_back_what_is_trained_again(tmp_pat
     write(run_dir, 1, 2, 3)
     with open(run_dir / "metrics.jsonl", "a") as file:
         file.write('{"step": 2, "eval_loss": 7.5, "mfu": null}\n')
+    store_summary(run_dir, SUMMARY)
+    (run_dir / "dot.png").write_bytes(dot_png())
     tracker.close(has_model=True)
     again = tracker_of(run_dir, 2)
     write(run_dir, 3, 4)
@@ -199,6 +171,11 @@ def test_tensorboard_shows_the_same_and_takes_back_what_is_trained_again(tmp_pat
     [sample] = events.Tensors("samples/0/text_summary")
     assert sample.step == 2
     assert b"an answer" in sample.tensor_proto.string_val[0]
+    assert [(e.step, e.value) for e in events.Scalars("share")] == [(2, 0.25)]
+    [table] = events.Tensors("table/text_summary")
+    assert b"| a \\| b | 0.5 |" in table.tensor_proto.string_val[0]
+    [picture] = events.Images("dot")
+    assert (picture.step, picture.width, picture.height) == (2, 1, 1)
     assert b"lr: 0.003" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
 
 
