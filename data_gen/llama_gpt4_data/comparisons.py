@@ -6,6 +6,8 @@ preference   `chosen` and `rejected`, each a text, a message, or messages; the p
              `prompt` (a text or messages), `conversations`, or `instruction` and `input`
 best, worst  `instruction`, `input`, `output`: [best, worst]
 
+in JSON, JSONL or Parquet. RewardBench's files are of the layout `preference`, with a `subset`.
+
 Answers are ordered by their scores; by their places only where there are none.
 """
 
@@ -26,6 +28,7 @@ from llama_gpt4.records import (
     text_of,
     without_placeholder,
 )
+from llama_gpt4_data.parquet import PARQUET, parquet_values
 from llama_gpt4_data.ratings import HIGHEST, LOWEST
 
 Turn = Mapping[str, str]
@@ -68,6 +71,8 @@ class Comparison:
     """All have scores, or none has one and the better come first."""
     id: str | None
     """The file's own."""
+    subset: str | None
+    """The part of a benchmark, where the record names one."""
     licence: str | None
     """Of the ratings, where the record says so."""
     file: str
@@ -87,12 +92,19 @@ def read_comparisons(files: Sequence[str]) -> list[Comparison]:
     """The comparisons of `files` in their order, in whatever layout each record has."""
     found = []
     for file in files:
-        content = read_bytes(file)
-        _refuse_lists(content, file)
-        found += [_comparison(value, file, index) for index, value in json_values(content, file)]
+        found += [_comparison(value, file, index) for index, value in _values(file)]
     if not found:
         raise InputError(f"files={json.dumps(list(files), ensure_ascii=False)} hold no comparison")
     return found
+
+
+def _values(file: str) -> list[tuple[int, Any]]:
+    """The records of `file` with their places."""
+    content = read_bytes(file)
+    if content.startswith(PARQUET):
+        return parquet_values(content, file)
+    _refuse_lists(content, file)
+    return json_values(content, file)
 
 
 def turns_of(prompt: str) -> list[Turn]:
@@ -153,6 +165,7 @@ def _comparison(value: Any, file: str, index: int) -> Comparison:
         turns=turns,
         responses=responses,
         id=None if own is None else str(own),
+        subset=value["subset"] if isinstance(value.get("subset"), str) else None,
         licence=_licence(value.get("provenance")),
         file=file,
         index=index,

@@ -42,18 +42,18 @@ def _write(config: ComparisonsConfig, draft: Path) -> None:
     tokenizer, ids, described = _tokenizer(config, texts, draft / "tokenizer")
     dtype = np.dtype(np.uint16 if described["vocab_size"] <= 2**16 else np.uint32)
     report: dict[str, Any] = {"train": None, "validation": None}
-    sources: dict[str, list[str]] = {}
+    names: dict[str, dict[str, list[str]]] = {}
     for part, comparisons in parts.items():
         (draft / part).mkdir()
-        writer = Writer(config, part, draft / part, dtype)
+        writer = Writer(config.data, part, config.ranking.kind == "margin", draft / part, dtype)
         report[part] = writer.write(comparisons, tokenizer)
-        sources[part] = writer.sources
+        names[part] = writer.names
     meta = {
         "fingerprint": fingerprint(draft / "train", (*TABLES, "tokens.bin")),
         "dtype": dtype.name,
         **described,
         "ids": ids,
-        "sources": sources,
+        "names": names,
         "report": report,
     }
     (draft / "meta.json").write_text(json.dumps(meta, indent=1, ensure_ascii=False) + "\n")

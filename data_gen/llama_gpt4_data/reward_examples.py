@@ -2,10 +2,10 @@
 
 A folder of the cache holds `meta.json`, `tokenizer/`, `train/` and maybe `validation/`. These two
 are `tokens.bin` (each prompt once, its responses after it) and tables of int64: `prompts.npy`
-(offset in tokens, length, first response, first pair, number of its file, index of its record),
-`responses.npy` (offset, length, number of its source), `pairs.npy` (places of a better and a worse
-response within their prompt), and `scores.npy` in float64. A last row of `prompts.npy` says where
-everything ends.
+(offset in tokens, length, first response, first pair, number of its file, index of its record,
+number of its subset, number of its language), `responses.npy` (offset, length, number of its
+source), `pairs.npy` (places of a better and a worse response within their prompt), and `scores.npy`
+in float64, NaN where a file has none. A last row of `prompts.npy` says where everything ends.
 """
 
 import json
@@ -23,6 +23,8 @@ from llama_gpt4.records import record_name
 
 Ints = npt.NDArray[np.int64]
 
+LANGUAGES = ("en", "zh", "other", "no words")
+"""By their numbers."""
 TABLES = ("prompts.npy", "responses.npy", "pairs.npy", "scores.npy")
 
 
@@ -35,9 +37,10 @@ class Compared:
     pairs: Ints
     """(P, 2) places of a better and a worse response within their prompt."""
     scores: npt.NDArray[np.float64]
-    """(R,)."""
+    """(R,); NaN where the order of the responses is all that is known."""
     _tokens: npt.NDArray[Any]
     sources: list[str]
+    _subsets: list[str]
     _files: list[str]
 
     @property
@@ -65,10 +68,14 @@ class Compared:
         """(K,) tokens of each response to prompt `i` alone."""
         return self._responses[self._prompts[i, 2] : self._prompts[i + 1, 2], 1]
 
+    def prompt_of(self, i: int) -> npt.NDArray[Any]:
+        """The tokens of prompt `i` alone."""
+        start, length = self._prompts[i, :2]
+        return self._tokens[start : start + length]
+
     def tokens_of(self, i: int) -> list[npt.NDArray[Any]]:
         """Prompt `i` and a response, for each of them."""
-        start, length = self._prompts[i, :2]
-        prompt = self._tokens[start : start + length]
+        prompt = self.prompt_of(i)
         rows = self._responses[self._prompts[i, 2] : self._prompts[i + 1, 2]]
         return [np.concatenate([prompt, self._tokens[at : at + n]]) for at, n, _ in rows]
 
@@ -76,8 +83,17 @@ class Compared:
         """Whose the responses to prompt `i` are."""
         return [self.sources[s] for s in self._responses[self.responses(i), 2]]
 
+    def subset_of(self, i: int) -> str | None:
+        """The part of a benchmark that prompt `i` is from, where its record names one."""
+        number = self._prompts[i, 6]
+        return self._subsets[number] if number >= 0 else None
+
+    def language_of(self, i: int) -> str:
+        """What prompt `i` is asked in, one of `LANGUAGES`."""
+        return LANGUAGES[self._prompts[i, 7]]
+
     def record_name(self, i: int) -> str:
-        file, index = self._prompts[i, 4:].tolist()
+        file, index = self._prompts[i, 4:6].tolist()
         return record_name(self._files[file], index)
 
 
@@ -101,7 +117,7 @@ def open_prepared(data: FilesConfig, folder: Path) -> PreparedComparisons:
     try:
         meta = json.loads((folder / "meta.json").read_text())
         parts = {
-            part: _open_part(folder / part, meta, part, files_of(data, part))
+            part: open_part(folder / part, meta["dtype"], meta["names"][part], files_of(data, part))
             for part, report in meta["report"].items()
             if report is not None
         }
@@ -119,12 +135,15 @@ def open_prepared(data: FilesConfig, folder: Path) -> PreparedComparisons:
     )
 
 
-def _open_part(folder: Path, meta: dict[str, Any], part: str, files: list[str]) -> Compared:
+def open_part(folder: Path, dtype: str, names: dict[str, list[str]], files: list[str]) -> Compared:
+    """What a `Writer` has written; `names` are its own."""
     prompts, responses, pairs, scores = (np.load(folder / name) for name in TABLES)
-    tokens = np.memmap(folder / "tokens.bin", meta["dtype"], mode="r")
+    tokens = np.memmap(folder / "tokens.bin", dtype, mode="r")
     if len(tokens) != prompts[-1, 0]:
-        raise ValueError(f"{part} holds {len(tokens)} tokens, not {prompts[-1, 0]}")
-    return Compared(prompts, responses, pairs, scores, tokens, meta["sources"][part], files)
+        raise ValueError(f"{folder.name} holds {len(tokens)} tokens, not {prompts[-1, 0]}")
+    return Compared(
+        prompts, responses, pairs, scores, tokens, names["sources"], names["subsets"], files
+    )
 
 
 def report_lines(prepared: PreparedComparisons) -> list[str]:
@@ -133,21 +152,7 @@ def report_lines(prepared: PreparedComparisons) -> list[str]:
     for part, report in prepared.report.items():
         if report is None:
             continue
-        dropped = report["dropped"]
-        lines.append(
-            f"{part}: {report['read']:,} comparisons read, {report['used']:,} used, "
-            f"{dropped['no_pair']:,} dropped without a better and a worse response, "
-            f"{dropped['too_long']:,} for their length"
-        )
-        lines.append(
-            f"{part}: {report['pairs']:,} pairs of {report['responses']:,} responses; left out: "
-            f"{report['ties']:,} ties, {report['same_text']:,} of the same text, "
-            f"{report['empty_responses']:,} empty responses"
-        )
-        if report["scores_out_of_range"]:
-            lines.append(f"{part}: {report['scores_out_of_range']:,} scores are not within 1 to 10")
-        if report["unscored"]:
-            lines.append(f"{part}: {report['unscored']:,} comparisons have an order and no scores")
+        lines += part_lines(part, report)
         if report["too_long_responses"]:
             lines.append(
                 f"{part}: {report['too_long_responses']:,} responses are too long: "
@@ -155,3 +160,21 @@ def report_lines(prepared: PreparedComparisons) -> list[str]:
                 f"data.row_tokens={report['length_100_percent']} all"
             )
     return [*lines, f"vocabulary: {prepared.vocab_size:,} pieces", f"tokens: {prepared.folder}"]
+
+
+def part_lines(part: str, report: dict[str, Any]) -> list[str]:
+    """The same of one part."""
+    dropped = report["dropped"]
+    lines = [
+        f"{part}: {report['read']:,} comparisons read, {report['used']:,} used, "
+        f"{dropped['no_pair']:,} dropped without a better and a worse response, "
+        f"{dropped['too_long']:,} for their length",
+        f"{part}: {report['pairs']:,} pairs of {report['responses']:,} responses; left out: "
+        f"{report['ties']:,} ties, {report['same_text']:,} of the same text, "
+        f"{report['empty_responses']:,} empty responses",
+    ]
+    if report["scores_out_of_range"]:
+        lines.append(f"{part}: {report['scores_out_of_range']:,} scores are not within 1 to 10")
+    if report["unscored"]:
+        lines.append(f"{part}: {report['unscored']:,} comparisons have an order and no scores")
+    return lines

@@ -13,12 +13,13 @@ import numpy as np
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import files_of
+from llama_gpt4.language import language_of
 from llama_gpt4.prepare import CHUNK_RECORDS, check_too_long, row_that_keeps
 from llama_gpt4.prompt import render_chat, render_prompt
-from llama_gpt4_data.comparisons import Comparison, Response
+from llama_gpt4_data.comparisons import Comparison
 from llama_gpt4_data.pairs import UNKNOWN, Pair, Paired, paired
-from llama_gpt4_data.reward_config import ComparisonsConfig
-from llama_gpt4_data.reward_examples import TABLES
+from llama_gpt4_data.reward_config import ComparisonFilesConfig
+from llama_gpt4_data.reward_examples import LANGUAGES, TABLES
 
 
 class Encoder(Protocol):
@@ -47,11 +48,14 @@ def rendered(comparison: Comparison) -> str:
 class Writer:
     """Writes one part, and counts what became of what it was given."""
 
-    config: ComparisonsConfig
+    data: ComparisonFilesConfig
     part: str
+    needs_scores: bool
+    """Whether a comparison without scores is refused."""
     folder: Path
     dtype: np.dtype[Any]
-    sources: list[str] = field(default_factory=list)
+    names: dict[str, list[str]] = field(default_factory=lambda: {"sources": [], "subsets": []})
+    """What the tables have numbers for."""
     dropped: Counter[str] = field(default_factory=Counter)
     n_tokens: int = 0
     prompts: list[tuple[int, ...]] = field(default_factory=list)
@@ -62,14 +66,14 @@ class Writer:
     too_long: list[Comparison] = field(default_factory=list)
 
     def write(self, comparisons: Sequence[Comparison], tokenizer: Encoder) -> dict[str, Any]:
-        result = paired(comparisons, keep_out_of_range=self.config.data.out_of_range == "keep")
-        files = files_of(self.config.data, self.part)
+        result = paired(comparisons, keep_out_of_range=self.data.out_of_range == "keep")
+        files = files_of(self.data, self.part)
         usable = [
             (comparison, pairs)
             for comparison, pairs in zip(result.comparisons, result.pairs, strict=True)
             if pairs
         ]
-        if self.config.ranking.kind == "margin":
+        if self.needs_scores:
             _require_scores([comparison for comparison, _ in usable])
         if not usable:
             raise InputError(
@@ -81,8 +85,8 @@ class Writer:
             for start in range(0, len(usable), CHUNK_RECORDS):
                 ids = self._add(usable[start : start + CHUNK_RECORDS], files, tokenizer)
                 np.array(ids, self.dtype).tofile(out)
-        check_too_long(self.too_long, self.lengths, self.config.data, self.part)
-        self.prompts.append((self.n_tokens, 0, len(self.responses), len(self.pairs), 0, 0))
+        check_too_long(self.too_long, self.lengths, self.data, self.part)
+        self.prompts.append((self.n_tokens, 0, len(self.responses), len(self.pairs), 0, 0, 0, 0))
         for name, rows in zip(
             TABLES, (self.prompts, self.responses, self.pairs, self.scores), strict=True
         ):
@@ -113,7 +117,7 @@ class Writer:
         short = set()
         for key, answer in encoded.items():
             self.lengths.append(len(prompt) + len(answer))
-            if self.lengths[-1] <= self.config.data.row_tokens:
+            if self.lengths[-1] <= self.data.row_tokens:
                 short.add(key)
             else:
                 self.too_long.append(comparison)
@@ -132,23 +136,31 @@ class Writer:
         place = {id(response): k for k, response in enumerate(kept)}
         where = (files.index(comparison.file), comparison.index)
         begin = (self.n_tokens, len(prompt), len(self.responses), len(self.pairs))
-        self.prompts.append((*begin, *where))
+        self.prompts.append((*begin, *where, *self._kind(comparison)))
         self.pairs += [(place[id(pair.chosen)], place[id(pair.rejected)]) for pair in pairs]
         tokens = list(prompt)
-        for response, score in zip(kept, _scores(kept), strict=True):
+        for response in kept:
             answer = encoded[id(response)]
-            source = self._source(response)
+            source = self._number("sources", response.source or UNKNOWN)
             self.responses.append((self.n_tokens + len(tokens), len(answer), source))
-            self.scores.append(score)
+            self.scores.append(float("nan") if response.score is None else response.score)
             tokens += answer
         self.n_tokens += len(tokens)
         return tokens
 
-    def _source(self, response: Response) -> int:
-        name = response.source or UNKNOWN
-        if name not in self.sources:
-            self.sources.append(name)
-        return self.sources.index(name)
+    def _kind(self, comparison: Comparison) -> tuple[int, int]:
+        """Numbers of the subset and of the language of what the user said last."""
+        asked = comparison.turns[-1]
+        language = language_of(f"{asked['content']}\n{asked.get('input', '')}")
+        subset = comparison.subset
+        number = -1 if subset is None else self._number("subsets", subset)
+        return number, LANGUAGES.index(language or "no words")
+
+    def _number(self, kind: str, name: str) -> int:
+        names = self.names[kind]
+        if name not in names:
+            names.append(name)
+        return names.index(name)
 
     def _report(self, result: Paired) -> dict[str, Any]:
         n_read = len(result.comparisons)
@@ -166,18 +178,10 @@ class Writer:
             "same_text": result.candidates["same_text"],
             "too_long_responses": len(self.too_long),
             "tokens": self.n_tokens,
-            "longest": max(n for n in self.lengths if n <= self.config.data.row_tokens),
+            "longest": max(n for n in self.lengths if n <= self.data.row_tokens),
             "length_99_percent": row_that_keeps(0.99, self.lengths),
             "length_100_percent": max(self.lengths),
         }
-
-
-def _scores(kept: Sequence[Response]) -> list[float]:
-    """Their scores; where the file has none, numbers that fall as the responses get worse."""
-    return [
-        float(len(kept) - k) if response.score is None else response.score
-        for k, response in enumerate(kept)
-    ]
 
 
 def _require_scores(comparisons: Sequence[Comparison]) -> None:

@@ -106,3 +106,20 @@ def write_tiny_opt(folder: Path) -> Path:
     )
     OPTForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+def bench(counts: dict[str, int]) -> list[dict[str, Any]]:
+    """Records in RewardBench's format, so many of each subset."""
+    return [
+        {
+            "prompt": f"Question {number} of {subset}?",
+            "chosen": f"The better answer, {number}.",
+            "chosen_model": "gpt4",
+            "rejected": f"A worse answer {'and so on ' * (number % 3)}",
+            "rejected_model": "alpaca",
+            "subset": subset,
+            "id": number,
+        }
+        for subset, n in counts.items()
+        for number in range(n)
+    ]

@@ -20,6 +20,7 @@ def comparison(
             for text, source, score in zip(texts, sources, scores, strict=False)
         ],
         id=None,
+        subset=None,
         licence=None,
         file="c.json",
         index=0,

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from llama_gpt4_data.comparisons import read_comparisons
 from llama_gpt4_data.reward_data import prepare
@@ -60,6 +61,7 @@ def test_pairs_are_by_score_and_what_makes_none_is_counted(tmp_path: Path) -> No
         [[0, 2], [1, 2]], [[0, 1], [0, 2], [1, 2]], [[0, 1]], [[0, 1]], [[1, 0]],
     ]  # fmt: skip
     assert train.scores_of(2).tolist() == [9, 0]
+    assert np.isnan(train.scores_of(3)).all(), "an order is no score"
     assert (report["read"], report["used"], report["pairs"]) == (6, 5, 8)
     assert (report["ties"], report["empty_responses"], report["scores_out_of_range"]) == (4, 1, 1)
     assert report["dropped"] == {"no_pair": 1, "too_long": 0} and report["unscored"] == 1
@@ -83,6 +85,25 @@ def test_a_response_is_read_whole_after_its_prompt(tmp_path: Path) -> None:
     assert tokenizer.decode(second.tolist()) == render_prompt("What?", "") + "- no"
     assert prepared.train.lengths_of(0).tolist() == [len(first), len(second)]
     assert prepared.train.sources_of(0) == ["human", "human"]
+    assert (
+        prepared.train.prompt_of(0).tolist() == first[: len(prepared.train.prompt_of(0))].tolist()
+    )
+
+
+def test_language_and_subset_are_those_of_the_prompt(tmp_path: Path) -> None:
+    records = [
+        {
+            "prompt": "天空是什么颜色的?",
+            "chosen": "Blue.",
+            "rejected": "No idea.",
+            "subset": "easy",
+        },
+        {"prompt": "What is the colour of the sky?", "chosen": "蓝色。", "rejected": "不知道。"},
+        {"prompt": "17 * 3", "chosen": "51", "rejected": "53", "subset": "hard"},
+    ]
+    train = prepare(reward_config(tmp_path, f"data.files=[{write(tmp_path, records)}]")).train
+    assert [train.language_of(i) for i in range(3)] == ["zh", "en", "no words"]
+    assert [train.subset_of(i) for i in range(3)] == ["easy", None, "hard"]
 
 
 def test_a_long_response_takes_its_pairs_along(tmp_path: Path) -> None:
