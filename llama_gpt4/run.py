@@ -22,6 +22,7 @@ from llama_gpt4.errors import InputError
 from llama_gpt4.program import ExitReport, StopRequest, end_with_parent, hold
 from llama_gpt4.room import lever_for_memory, require_room
 from llama_gpt4.schedule import Plan, plan_steps
+from llama_gpt4.summary import Summary, store_summary
 from llama_gpt4.tracker import require_installed
 
 if TYPE_CHECKING:  # they import torch, which has to wait until the configuration is known good
@@ -78,8 +79,8 @@ class Subject:
     """The exported model's config.json."""
     step_size: str
     """How much goes into a step, in words."""
-    judge: Callable[[Path], None] | None
-    """What rank 0 does with the exported model, last of all."""
+    judge: Callable[[Path], Summary] | None
+    """What rank 0 has to say of the exported model, last of all."""
     begin: Callable[[Any], None] | None = None
     """What all ranks do with an engine that has the weights of a new run; not where one resumes."""
 
@@ -148,7 +149,7 @@ def train(training: Training, config: RunConfig, prepared: Prepared, report: Exi
             )
             export(last, run_dir / "tokenizer", run_dir / "model", config.precision.dtype)
             if subject.judge is not None:
-                subject.judge(run_dir / "model")
+                store_summary(run_dir, subject.judge(run_dir / "model"))
             print(_end_line(run_dir), flush=True)
 
 

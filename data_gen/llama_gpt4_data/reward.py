@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from llama_gpt4 import run as runs
 from llama_gpt4.program import ExitReport, end_at_once, run_program
 from llama_gpt4.run import Subject, Training
@@ -19,12 +17,12 @@ from llama_gpt4_data.reward_backbone import hub_backbone, is_llama, llama_backbo
 from llama_gpt4_data.reward_config import RewardConfig
 from llama_gpt4_data.reward_data import prepare
 from llama_gpt4_data.reward_examples import Compared, PreparedComparisons, report_lines
-from llama_gpt4_data.reward_report import agreements, longer_wins, store, table
 
 if TYPE_CHECKING:  # they import torch, which has to wait until the configuration is known good
     from torch import Tensor
 
     from llama_gpt4.ranks import Ranks
+    from llama_gpt4.summary import Summary
     from llama_gpt4_data.reward_batches import RewardBatch
 
 
@@ -76,20 +74,16 @@ def rewards_of(
     return engine(batch.tokens.to(ranks.device, non_blocking=True), batch.lengths), {}
 
 
-def judge(prepared: PreparedComparisons, model_folder: Path) -> None:
-    """Say how the exported model agrees with the scores of the held-out prompts, and write it to
-    `run_dir/agreement.json`."""
+def judge(prepared: PreparedComparisons, model_folder: Path) -> "Summary":
+    """Report on the exported model and the held-out prompts, to the terminal and `run_dir`."""
+    from llama_gpt4_data.reward_report import report
+    from llama_gpt4_data.reward_table import publish
     from llama_gpt4_data.score import Scorer
 
     held_out = prepared.validation
     assert held_out is not None
-    scorer = Scorer(model_folder)
-    tokens = [held_out.tokens_of(i) for i in range(held_out.n)]
-    found = iter(scorer.rewards_of_tokens([ids.tolist() for own in tokens for ids in own]))
-    rewards = [np.array([next(found) for _ in own]) for own in tokens]
-    rows = agreements(held_out, rewards, longer_wins(prepared.train) >= 0.5)
-    store(model_folder.parent / "agreement.json", rows, held_out.n)
-    print(f"{held_out.n} held-out prompts:\n{table(rows)}", flush=True)
+    found = report(held_out, Scorer(model_folder).rewards_of(held_out), prepared.train)
+    return publish(model_folder.parent, "held-out prompts", found)
 
 
 TRAINING = Training("reward", prepare, report_lines, subject)

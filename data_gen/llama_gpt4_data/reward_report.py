@@ -1,87 +1,148 @@
-"""What a reward model has learnt: how often it agrees with the judge on prompts that it has not
-seen, by pair of sources, beside a rule that looks at nothing but length (R-18)."""
+"""What a reward model has learnt (R-18): accuracy on pairs by their sources, margin of score,
+language and subset, beside two rules that read no text; calibration; correlation with the scores.
 
-import json
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+Every number has an interval that draws prompts, whose pairs are not independent of each other.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-from llama_gpt4_data.reward_examples import Compared
+from llama_gpt4.statistics import Estimate
+from llama_gpt4_data.reward_bench import SECTIONS, section_weights, sections
+from llama_gpt4_data.reward_calibration import Calibration, calibration
+from llama_gpt4_data.reward_correlation import Correlation, correlation
+from llama_gpt4_data.reward_examples import LANGUAGES, Compared
+from llama_gpt4_data.reward_pairs import (
+    Floats,
+    Ints,
+    Pairs,
+    Texts,
+    leads_of,
+    length_only,
+    mean_over_prompts,
+    pairs_of,
+    right,
+    source_only,
+)
 
-ALL = "all"
+MARGINS = (0.0, 1.0, 2.0, 4.0, 6.0, float("inf"))
+"""Points of score between which a bin lies; its upper edge is within."""
+FITTED_ON = ("the training data", "the other prompts")
+"""What the two rules have learnt from."""
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Row:
     """Shares of pairs of which the better response was found; one that is not told apart counts
     half."""
 
-    sources: str
-    """The two sources, or `all`."""
+    name: str
+    prompts: int
     pairs: int
-    accuracy: float
-    """By the rewards."""
-    length_only: float
-    """By the length of the response alone: the longer, or the shorter if that was the better rule
-    on the training data."""
+    accuracy: Estimate
+    length_only: Estimate
+    source_only: Estimate
 
 
-def agreements(
-    compared: Compared, rewards: Sequence[npt.NDArray[np.float64]], longer_is_better: bool
-) -> list[Agreement]:
-    """Over all pairs, then by pair of sources; `rewards` (K,) are those of each prompt."""
-    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for i in range(compared.n):
-        lengths = compared.answer_lengths_of(i).astype(np.float64)
-        sources = compared.sources_of(i)
-        for better, worse in compared.pairs_of(i).tolist():
-            right = _right(rewards[i][better] - rewards[i][worse])
-            by_length = _right(lengths[better] - lengths[worse])
-            outcome = (right, by_length if longer_is_better else 1 - by_length)
-            found[ALL].append(outcome)
-            found[" / ".join(sorted((sources[better], sources[worse])))].append(outcome)
-    order = sorted(found, key=lambda key: (key != ALL, -len(found[key]), key))
-    return [_agreement(key, found[key]) for key in order]
+@dataclass(frozen=True)
+class Report:
+    prompts: int
+    rules_from: str
+    """One of `FITTED_ON`."""
+    unscored_pairs: int
+    """That have an order and no margin."""
+    overall: Row
+    above_length_only: Estimate
+    """By how much the accuracy is higher."""
+    above_source_only: Estimate
+    by: dict[str, list[Row]]
+    """`sources`, and where there is more than one to tell apart `margin`, `language`, `subset` and
+    `section`."""
+    benchmark_score: float | None
+    """The mean of RewardBench's sections, where all are there."""
+    calibration: Calibration
+    spearman: Correlation | None
+    """None without scores."""
 
 
-def longer_wins(compared: Compared) -> float:
-    """Share of the pairs whose better response is the longer one."""
-    outcomes = [
-        _right(float(lengths[better] - lengths[worse]))
-        for i in range(compared.n)
-        for lengths in [compared.answer_lengths_of(i)]
-        for better, worse in compared.pairs_of(i).tolist()
-    ]
-    return float(np.mean(outcomes))
+def report(compared: Compared, rewards: Sequence[Floats], train: Compared | None) -> Report:
+    """Of `rewards` (K,) of the responses to each prompt; the rules are fitted on `train`."""
+    pairs, leads = pairs_of(compared), leads_of(compared, rewards)
+    seen = None if train is None else pairs_of(train)
+    judged = _Judged(
+        pairs.prompts, right(leads), length_only(pairs, seen), source_only(pairs, seen)
+    )
+    by = dict(_groups(judged, pairs))
+    scores = [row.accuracy.value for row in by.get("section", [])]
+    return Report(
+        prompts=len(set(pairs.prompts.tolist())),
+        rules_from=FITTED_ON[train is None],
+        unscored_pairs=int(np.isnan(pairs.margins).sum()),
+        overall=judged.row("all"),
+        above_length_only=judged.share(judged.accuracy - judged.length_only),
+        above_source_only=judged.share(judged.accuracy - judged.source_only),
+        by=by,
+        benchmark_score=float(np.mean(scores)) if len(scores) == len(SECTIONS) else None,
+        calibration=calibration(leads, pairs.prompts),
+        spearman=correlation(compared, rewards),
+    )
 
 
-def _right(lead: float) -> float:
-    return 0.5 if lead == 0 else float(lead > 0)
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """(P,) each: how right the rewards and the rules are about a pair."""
+
+    prompts: Ints
+    accuracy: Floats
+    length_only: Floats
+    source_only: Floats
+
+    def rows(self, names: Texts, order: Sequence[str], weights: Floats | None = None) -> list[Row]:
+        """The pairs by their `names` (P,), in this order."""
+        return [self.row(name, names == name, weights) for name in order if name in names]
+
+    def row(
+        self, name: str, inside: np.ndarray | None = None, weights: Floats | None = None
+    ) -> Row:
+        inside = np.ones(len(self.prompts), bool) if inside is None else inside
+        weight = inside * (1.0 if weights is None else weights)
+        return Row(
+            name=name,
+            prompts=len(set(self.prompts[inside].tolist())),
+            pairs=int(inside.sum()),
+            accuracy=self.share(self.accuracy, weight),
+            length_only=self.share(self.length_only, weight),
+            source_only=self.share(self.source_only, weight),
+        )
+
+    def share(self, values: Floats, weights: Floats | None = None) -> Estimate:
+        return mean_over_prompts(values, self.prompts, weights)
 
 
-def _agreement(sources: str, outcomes: list[tuple[float, float]]) -> Agreement:
-    accuracy, length_only = np.mean(outcomes, axis=0).tolist()
-    return Agreement(sources, len(outcomes), accuracy, length_only)
+def _groups(judged: _Judged, pairs: Pairs) -> Iterator[tuple[str, list[Row]]]:
+    names, counts = np.unique(pairs.sources, return_counts=True)
+    yield "sources", judged.rows(pairs.sources, names[np.argsort(-counts, kind="stable")].tolist())
+    is_scored = ~np.isnan(pairs.margins)
+    if is_scored.any():
+        labels = margin_names()
+        places = np.searchsorted(MARGINS, np.nan_to_num(pairs.margins)) - 1
+        bins = np.where(is_scored, np.array(labels)[places], "")
+        yield "margin", judged.rows(bins, labels)
+    if len(np.unique(pairs.languages)) > 1:
+        yield "language", judged.rows(pairs.languages, LANGUAGES)
+    if (pairs.subsets != "").any():
+        names = np.unique(pairs.subsets[pairs.subsets != ""])
+        yield "subset", judged.rows(pairs.subsets, names.tolist())
+        found = sections(pairs.subsets)
+        rows = judged.rows(found, tuple(SECTIONS), section_weights(pairs.subsets))
+        if rows:
+            yield "section", rows
 
 
-def table(found: Sequence[Agreement]) -> str:
-    """For the terminal."""
-    width = max(len("sources"), *(len(row.sources) for row in found))
-    lines = [f"{'sources':<{width}}  pairs  accuracy  length only"]
-    lines += [
-        f"{row.sources:<{width}}  {row.pairs:5}  {row.accuracy:8.3f}  {row.length_only:11.3f}"
-        for row in found
-    ]
-    return "\n".join(lines)
-
-
-def store(path: Path, found: Sequence[Agreement], prompts: int) -> None:
-    """Write `path`, as a whole or not at all."""
-    aside = path.with_suffix(".partial")
-    content = {"prompts": prompts, "agreement": [asdict(row) for row in found]}
-    aside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    aside.replace(path)
+def margin_names() -> list[str]:
+    """Of the bins of `MARGINS`."""
+    names = [f"{low:g} to {high:g}" for low, high in pairwise(MARGINS)]
+    return [f"up to {MARGINS[1]:g}", *names[1:-1], f"above {MARGINS[-2]:g}"]

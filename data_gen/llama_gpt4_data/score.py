@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from llama_gpt4.architecture import described, from_hugging_face
 from llama_gpt4.config import require
 from llama_gpt4.errors import InputError
 from llama_gpt4_data.reward_backbone import hub_config, quiet, require_headed, require_reward_model
+from llama_gpt4_data.reward_examples import Compared
 from llama_gpt4_data.reward_model import HubReward, LlamaReward
 from llama_gpt4_data.reward_writer import Encoder
 
@@ -30,16 +32,31 @@ class Scorer:
 
     def __init__(self, folder: Path, device: torch.device | None = None) -> None:
         require_reward_model(folder)
+        self._folder = folder
         self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         is_llama = _is_llama(folder)
         self._model = (_llama if is_llama else _hub)(folder).to(self._device).eval()
-        self._tokenizer: Encoder = _tokenizer(folder, is_llama)
+        self.tokenizer: Encoder = _tokenizer(folder, is_llama)
+        content = described(folder)
+        longest = content.get("max_position_embeddings") or content.get("n_positions")
+        self.max_tokens: int | None = longest
+        """The longest response with its prompt; None where positions have no end."""
 
     def rewards(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
         """The reward of each of `responses` to the rendered prompt in the same place."""
-        starts = self._tokenizer.encode_prompts(prompts)
-        ends = self._tokenizer.encode_answers(responses)
+        starts = self.tokenizer.encode_prompts(prompts)
+        ends = self.tokenizer.encode_answers(responses)
         return self.rewards_of_tokens([[*s, *e] for s, e in zip(starts, ends, strict=True)])
+
+    def rewards_of(self, compared: Compared) -> list[npt.NDArray[np.float64]]:
+        """(K,) of the responses to each prompt."""
+        tokens = [compared.tokens_of(i) for i in range(compared.n)]
+        rewards = self.rewards_of_tokens([ids.tolist() for own in tokens for ids in own])
+        require(
+            bool(np.isfinite(rewards).all()), f"{self._folder} gives rewards that are no number"
+        )
+        found = iter(rewards)
+        return [np.array([next(found) for _ in own]) for own in tokens]
 
     def rewards_of_tokens(self, responses: Sequence[Sequence[int]]) -> list[float]:
         """The same of token ids: BOS, prompt, response and EOS of each."""

@@ -1,55 +1,70 @@
-"""How often rewards agree with the judge, by sources, beside a rule that sees only length."""
+"""What a report counts: by sources, margin, language, subset and section."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from llama_gpt4_data.reward_bench import SECTIONS
 from llama_gpt4_data.reward_data import prepare
 from llama_gpt4_data.reward_examples import Compared
-from llama_gpt4_data.reward_report import agreements, longer_wins, store, table
+from llama_gpt4_data.reward_report import Report, margin_names, report
 
-from .reward_runs import reward_config, write
-
-
-@pytest.fixture
-def compared(tmp_path: Path) -> Compared:
-    def answers(*given: tuple[str, str, float]) -> list[dict[str, object]]:
-        return [{"response": r, "source": s, "score": n} for r, s, n in given]
-
-    long, short = "a long answer, much longer", "short"
-    records = [
-        {"user_input": "One?", "responses_and_scores": answers((long, "b", 9), (short, "a", 4))},
-        {"user_input": "Two?", "responses_and_scores": answers((short, "a", 9), (long, "b", 4))},
-        {"user_input": "Three?", "responses_and_scores": answers(
-            (long, "a", 9), (short, "b", 6), (short + "!", "b", 3))},
-    ]  # fmt: skip
-    return prepare(reward_config(tmp_path, f"data.files=[{write(tmp_path, records)}]")).train
+from .reward_runs import bench, many, reward_config, scored, write
 
 
-REWARDS = [np.array([1.0, 0.0]), np.array([0.0, 1.0]), np.array([3.0, 1.0, 1.0])]
+def compared(folder: Path, records: list[dict[str, Any]]) -> Compared:
+    return prepare(reward_config(folder, f"data.files=[{write(folder, records)}]")).train
 
 
-def test_agreement_is_by_pairs_of_sources_whichever_won(compared: Compared) -> None:
-    rows = {row.sources: row for row in agreements(compared, REWARDS, longer_is_better=True)}
-    assert list(rows) == ["all", "a / b", "b / b"]
-    assert (rows["all"].pairs, rows["a / b"].pairs, rows["b / b"].pairs) == (5, 4, 1)
-    assert rows["a / b"].accuracy == 3 / 4
-    assert rows["b / b"].accuracy == 1 / 2, "two equal rewards tell nothing apart"
-    assert rows["a / b"].length_only == 3 / 4 and rows["b / b"].length_only == 0
+def random_report(data: Compared, train: Compared | None = None) -> Report:
+    random = np.random.default_rng(0)
+    return report(data, [random.normal(size=len(data.scores_of(i))) for i in range(data.n)], train)
 
 
-def test_length_is_read_the_way_that_training_data_favour(compared: Compared) -> None:
-    assert longer_wins(compared) == 3 / 5
-    turned = agreements(compared, REWARDS, longer_is_better=False)
-    assert turned[0].length_only == pytest.approx(2 / 5)
+def test_groups_hold_all_pairs_once(tmp_path: Path) -> None:
+    data = compared(tmp_path, many(20))
+    found = random_report(data, data)
+    pairs, accuracy = found.overall.pairs, found.overall.accuracy
+    assert pairs == len(data.pairs) and found.prompts == data.n and found.unscored_pairs == 0
+    for rows in found.by.values():
+        assert sum(row.pairs for row in rows) == pairs
+        mean = sum(row.accuracy.value * row.pairs for row in rows) / pairs
+        assert mean == pytest.approx(accuracy.value)
+    assert accuracy.low < accuracy.value < accuracy.high
+    above = found.above_length_only.value
+    assert above == pytest.approx(accuracy.value - found.overall.length_only.value)
+    assert set(found.by) == {"sources", "margin"} and found.rules_from == "the training data"
 
 
-def test_the_table_and_its_file_say_the_same(compared: Compared, tmp_path: Path) -> None:
-    rows = agreements(compared, REWARDS, longer_is_better=True)
-    store(tmp_path / "agreement.json", rows, compared.n)
-    kept = json.loads((tmp_path / "agreement.json").read_text())
-    assert kept["prompts"] == 3 and kept["agreement"][0]["accuracy"] == rows[0].accuracy
-    shown = table(rows).splitlines()
-    assert shown[0].split() == ["sources", "pairs", "accuracy", "length", "only"]
-    assert shown[1].split() == ["all", "5", f"{rows[0].accuracy:.3f}", "0.600"]
+def test_margins_are_in_bins_whose_upper_edge_is_within(tmp_path: Path) -> None:
+    margins = (0.5, 1, 1.5, 2, 4, 4.5, 9)
+    data = compared(tmp_path, [scored(f"{m}?", ("yes", 10), ("no", 10 - m)) for m in margins])
+    rows = random_report(data).by["margin"]
+    counts = {"up to 1": 2, "1 to 2": 2, "2 to 4": 1, "4 to 6": 1, "above 6": 1}
+    assert {row.name: row.pairs for row in rows} == counts and list(counts) == margin_names()
+
+
+def test_languages_are_apart_where_there_are_two(tmp_path: Path) -> None:
+    asked = ("What is the colour of the sky?", "天空是什么颜色的?", "Who are you, and why?")
+    data = compared(tmp_path, [scored(text, ("yes", 9), ("no", 1)) for text in asked])
+    assert [(r.name, r.pairs) for r in random_report(data).by["language"]] == [("en", 2), ("zh", 1)]
+
+
+def test_a_benchmark_has_subsets_sections_and_a_score(tmp_path: Path) -> None:
+    counts = {"alpacaeval-easy": 4, "llmbar-natural": 3, "donotanswer": 2, "math-prm": 2}
+    data = compared(tmp_path, bench({**counts, "hep-go": 6, "mine": 5}))
+    # Right about mathematics and about nothing else.
+    rewards = [np.array([float(data.subset_of(i) == "math-prm"), 0.5]) for i in range(data.n)]
+    found = report(data, rewards, None)
+    assert {row.name: row.pairs for row in found.by["subset"]} == counts | {"hep-go": 6, "mine": 5}
+    section = {row.name: row.accuracy.value for row in found.by["section"]}
+    assert section == {"Chat": 0, "Chat Hard": 0, "Safety": 0, "Reasoning": pytest.approx(0.5)}
+    assert list(section) == list(SECTIONS) and found.benchmark_score == pytest.approx(0.125)
+    assert found.unscored_pairs == 22 and found.spearman is None and "margin" not in found.by
+    assert found.overall.source_only.value == 1, "gpt4 wins over alpaca everywhere"
+
+
+def test_a_part_of_a_benchmark_has_no_score(tmp_path: Path) -> None:
+    found = random_report(compared(tmp_path, bench({"hep-go": 3})))
+    assert found.benchmark_score is None and [r.name for r in found.by["section"]] == ["Reasoning"]

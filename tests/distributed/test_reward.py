@@ -37,6 +37,7 @@ from ..data_gen.reward_runs import (
     write,
     write_tiny_opt,
 )
+from ..llama_gpt4.offline_runs import summarised
 from ..tiny_llama import tiny_llama
 
 pytestmark = pytest.mark.distributed
@@ -185,17 +186,24 @@ def test_a_run_exports_what_transformers_loads(opt: Path, tmp_path: Path) -> Non
     run_dir, file = tmp_path / "run", write(tmp_path, many(24))
     data = [f"data.files=[{file}]", "data.validation.share=0.2", f"data.cache_dir={tmp_path}/cache"]
     keys = [f"run_dir={run_dir}", "optim.lr=1e-2", "train.steps=6", "train.eval_every_steps=3"]
-    done = llama_gpt4("reward", *SMALL, *on_opt(opt), *data, *keys)
+    done = llama_gpt4("reward", *SMALL, *on_opt(opt), *data, *keys, "tracking=wandb")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "held-out prompts:\nsources" in done.stdout
+    assert "held-out prompts, " in done.stdout and "fitted on the training data" in done.stdout
     steps = metrics(run_dir)
     assert steps[0]["loss"] == pytest.approx(np.log(2)) and steps[-1]["loss"] < 0.68
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
     evaluated = [line for line in lines if "eval_loss" in line]
     assert [line["step"] for line in evaluated] == [3, 6]
-    agreement = json.loads((run_dir / "agreement.json").read_text())
+    found = json.loads((run_dir / "reward_report.json").read_text())
     # The exported model, read by itself, judges as the engine did.
-    assert agreement["agreement"][0]["accuracy"] == pytest.approx(evaluated[-1]["eval_accuracy"])
+    accuracy = found["overall"]["accuracy"]["value"]
+    assert accuracy == pytest.approx(evaluated[-1]["eval_accuracy"])
+    [file] = run_dir.glob("wandb/offline-run-*/run-*.wandb")
+    said = summarised(file)
+    assert said["reward/accuracy"] == pytest.approx(accuracy)
+    assert said["reward/table/nrows"] == 1 + sum(map(len, found["by"].values()))
+    [picture] = file.parent.glob("files/media/images/reward/report_6_*.png")
+    assert picture.read_bytes() == (run_dir / "reward_report.png").read_bytes()
 
     theirs = AutoModelForSequenceClassification.from_pretrained(run_dir / "model").eval()
     ids = AutoTokenizer.from_pretrained(run_dir / "model")("Why? Because.")["input_ids"]

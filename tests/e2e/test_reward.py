@@ -19,9 +19,12 @@ def test_the_default_is_well_above_chance_and_length(tmp_path: Path) -> None:
         "reward", f"run_dir={tmp_path}/run", f"data.cache_dir={tmp_path}/cache", "tracking=none"
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "run" / "agreement.json").read_text())["agreement"]
-    assert found[0]["sources"] == "all" and found[0]["pairs"] > 500
-    assert found[0]["accuracy"] > 0.75 > 0.6 > found[0]["length_only"]
+    found = json.loads((tmp_path / "run" / "reward_report.json").read_text())
+    overall = found["overall"]
+    assert overall["pairs"] > 500
+    assert overall["accuracy"]["low"] > 0.7 > 0.65 > overall["length_only"]["high"]
+    assert found["above_length_only"]["low"] > 0 and found["above_source_only"]["low"] > 0
+    assert found["spearman"]["within_prompts"]["low"] > 0.5
     answers = ["It keeps the lid on. Steam stays inside.", "That is a stupid question."]
     better, worse = rewards(tmp_path / "run" / "model", [render_prompt("Why?", "")] * 2, answers)
     assert better > worse
