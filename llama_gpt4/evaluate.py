@@ -7,7 +7,12 @@ from collections.abc import Sequence
 
 from llama_gpt4.program import show
 
-METRICS: dict[str, tuple[str, str]] = {}
+METRICS: dict[str, tuple[str, str]] = {
+    "reward": (
+        "llama_gpt4_data.reward_evaluation",
+        "what a reward model has learnt: accuracy, calibration, RewardBench",
+    ),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
