@@ -10,6 +10,8 @@ from llama_gpt4_data.reward_report import Report
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 """Of Okabe and Ito's palette, which colour-blind readers tell apart; the marks differ as well."""
+MOST_ROWS = 12
+"""Of accuracies: a benchmark may compare hundreds of sources."""
 
 
 def draw(path: Path, found: Report) -> None:
@@ -56,7 +58,7 @@ def _reliability(axes: Any, found: Calibration) -> None:
 def _accuracy(axes: Any, found: Report) -> None:
     """By margin; by sources where there are no scores."""
     by = "margin" if "margin" in found.by else "sources"
-    rows = [found.overall, *found.by[by]][:12]
+    rows = [found.overall, *found.by[by]][:MOST_ROWS]
     places = range(len(rows))
     for values, colour, mark, label in (
         ([row.accuracy for row in rows], BLUE, "o", "reward model"),
@@ -79,7 +81,7 @@ def _accuracy(axes: Any, found: Report) -> None:
     what = "points of score between the two (pairs)" if by == "margin" else "sources (pairs)"
     axes.set_xlabel(what)
     axes.set_title(f"Accuracy by {by}, with {CONFIDENCE:.0%} intervals over prompts", fontsize=11)
-    axes.legend(loc="lower right", fontsize=9)
+    axes.legend(fontsize=9)
 
 
 def _whiskers(found: list[Estimate]) -> list[list[float]]:

@@ -123,8 +123,7 @@ class _Judged:
 
 
 def _groups(judged: _Judged, pairs: Pairs) -> Iterator[tuple[str, list[Row]]]:
-    names, counts = np.unique(pairs.sources, return_counts=True)
-    yield "sources", judged.rows(pairs.sources, names[np.argsort(-counts, kind="stable")].tolist())
+    yield "sources", judged.rows(pairs.sources, _most_pairs_first(pairs.sources))
     is_scored = ~np.isnan(pairs.margins)
     if is_scored.any():
         labels = margin_names()
@@ -134,12 +133,17 @@ def _groups(judged: _Judged, pairs: Pairs) -> Iterator[tuple[str, list[Row]]]:
     if len(np.unique(pairs.languages)) > 1:
         yield "language", judged.rows(pairs.languages, LANGUAGES)
     if (pairs.subsets != "").any():
-        names = np.unique(pairs.subsets[pairs.subsets != ""])
-        yield "subset", judged.rows(pairs.subsets, names.tolist())
+        named = pairs.subsets[pairs.subsets != ""]
+        yield "subset", judged.rows(pairs.subsets, _most_pairs_first(named))
         found = sections(pairs.subsets)
         rows = judged.rows(found, tuple(SECTIONS), section_weights(pairs.subsets))
         if rows:
             yield "section", rows
+
+
+def _most_pairs_first(names: Texts) -> list[str]:
+    found, counts = np.unique(names, return_counts=True)
+    return found[np.argsort(-counts, kind="stable")].tolist()
 
 
 def margin_names() -> list[str]:

@@ -21,7 +21,8 @@ HEADINGS = {
     "subset": "by subset",
     "section": "by section of RewardBench",
 }
-ABOVE = "above {} only"
+MOST_ROWS = 25
+"""Of one group on the terminal: a benchmark may compare hundreds of sources."""
 
 
 def publish(folder: Path, what: str, found: Report) -> Summary:
@@ -36,7 +37,7 @@ def publish(folder: Path, what: str, found: Report) -> Summary:
 def table(what: str, found: Report) -> str:
     """For the terminal."""
     groups = {heading: found.by[key] for key, heading in HEADINGS.items() if key in found.by}
-    names = [f"  {row.name}" for rows in groups.values() for row in rows]
+    names = [f"  {row.name}" for rows in groups.values() for row in rows[:MOST_ROWS]]
     width = max(map(len, [*names, *groups]))
     lines = [
         f"{found.prompts:,} {what}, {found.overall.pairs:,} pairs; intervals of "
@@ -45,7 +46,9 @@ def table(what: str, found: Report) -> str:
         _line(found.overall, "all pairs", width),
     ]
     for heading, rows in groups.items():
-        lines += [heading, *(_line(row, f"  {row.name}", width) for row in rows)]
+        lines += [heading, *(_line(row, f"  {row.name}", width) for row in rows[:MOST_ROWS])]
+        if len(rows) > MOST_ROWS:
+            lines.append(f"  {len(rows) - MOST_ROWS:,} more with fewer pairs are in {NAME}.json")
     return "\n".join([*lines, *_words(found)])
 
 

@@ -58,3 +58,12 @@ def test_without_scores_it_says_so(tmp_path: Path) -> None:
     assert "by subset" in shown and "by section of RewardBench" in shown and "points" not in shown
     assert as_json(found)["spearman"] is None
     assert "reward/spearman_pooled" not in summary(found).scalars
+
+
+def test_of_many_rows_the_largest_are_printed(tmp_path: Path) -> None:
+    subsets = {f"part-{n}": 1 + (n == 29) for n in range(30)}
+    found = of(tmp_path, bench(subsets))
+    shown = table("prompts", found)
+    assert "5 more with fewer pairs are in reward_report.json" in shown
+    assert shown.index("part-29") < shown.index("part-0 ") and "part-9 " not in shown
+    assert len(as_json(found)["by"]["subset"]) == 30

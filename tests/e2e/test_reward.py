@@ -23,7 +23,7 @@ def test_the_default_is_well_above_chance_and_length(tmp_path: Path) -> None:
     overall = found["overall"]
     assert overall["pairs"] > 500
     assert overall["accuracy"]["low"] > 0.7 > 0.65 > overall["length_only"]["high"]
-    assert found["above_length_only"]["low"] > 0 and found["above_source_only"]["low"] > 0
+    assert found["above_length_only"]["low"] > 0 and found["above_source_only"]["value"] > 0.03
     assert found["spearman"]["within_prompts"]["low"] > 0.5
     answers = ["It keeps the lid on. Steam stays inside.", "That is a stupid question."]
     better, worse = rewards(tmp_path / "run" / "model", [render_prompt("Why?", "")] * 2, answers)
