@@ -17,10 +17,8 @@ import numpy as np
 from llama_gpt4.answer import PATHS, TrainedModel, quote_values
 from llama_gpt4.compose import compose, quoted
 from llama_gpt4.config import require, require_one_of
-from llama_gpt4.errors import InputError
 from llama_gpt4.files import write_json, write_jsonl
 from llama_gpt4.help import wants_help
-from llama_gpt4.hub import local_snapshot
 from llama_gpt4.program import hold, run_program
 from llama_gpt4.prompt import render_prompt
 from llama_gpt4_data.best_of_n import Floats
@@ -33,7 +31,7 @@ from llama_gpt4_data.candidates import (
 )
 from llama_gpt4_data.rank_report import draw, report_of, table
 from llama_gpt4_data.ranked import BASELINE, Ranked, answer_lines, ranked, reward_lines
-from llama_gpt4_data.reward_backbone import require_reward_model
+from llama_gpt4_data.reward_backbone import reward_model_folder
 from llama_gpt4_data.task import require_apart
 
 FIRST_SAMPLE = "first_sample"
@@ -90,7 +88,7 @@ def run(arguments: Sequence[str]) -> None:
     output_dir = Path(config.output_dir)
     read = [*config.answers, *filter(None, (config.questions, config.baseline))]
     require_apart(read, output_dir, [*OUTPUTS, *map(_file_name, _groups(n))], key="output_dir")
-    folder = _reward_model(config.model)
+    folder = reward_model_folder(config.model.path)
     lock = hold(output_dir, key="output_dir")
     found = ranked(candidates, baseline, _rewards(config, folder, candidates, baseline))
     _write(config, found, output_dir)
@@ -109,15 +107,6 @@ def _baseline(config: RankConfig, candidates: Sequence[Candidates]) -> list[Cand
     require_same_questions(f"baseline={config.baseline}", candidates, read)
     answers = {each.id: each.answers[0] for each in read}
     return [answers[each.id] for each in candidates]
-
-
-def _reward_model(model: TrainedModel) -> Path:
-    folder = local_snapshot(model.path)
-    inner = folder / "model"
-    if not (folder / "config.json").is_file() and inner.is_dir():
-        raise InputError(f"model.path={folder} is a run directory: name {inner}")
-    require_reward_model(folder)
-    return folder
 
 
 def _rewards(

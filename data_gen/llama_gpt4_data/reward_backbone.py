@@ -72,11 +72,17 @@ def require_plain(model: ModelConfig, row_tokens: int) -> None:
             f"{name}, and its config.json says its sizes: leave model.{key} null, as "
             "model=from_path does",
         )
-    longest = content.get("max_position_embeddings") or content.get("n_positions")
+    longest = positions(content)
     require(
-        not isinstance(longest, int) or row_tokens <= longest,
+        longest is None or row_tokens <= longest,
         f"{name}: data.row_tokens={row_tokens} exceeds its {longest} positions",
     )
+
+
+def positions(content: dict[str, Any]) -> int | None:
+    """How many tokens a model with this config.json can read; None where they have no end."""
+    found = content.get("max_position_embeddings") or content.get("n_positions")
+    return found if isinstance(found, int) else None
 
 
 def llama_backbone(
@@ -129,6 +135,16 @@ def is_reward_model(folder: Path) -> bool:
     labels = len(content.get("id2label") or range(2))
     require(labels == 1, f"{folder} tells {labels} classes apart: a reward model has one label")
     return True
+
+
+def reward_model_folder(path: str) -> Path:
+    """The reward model that the user calls `path`, a folder or a name of the hub."""
+    folder = local_snapshot(path)
+    inner = folder / "model"
+    if not (folder / "config.json").is_file() and inner.is_dir():
+        raise InputError(f"model.path={folder} is a run directory: name {inner}")
+    require_reward_model(folder)
+    return folder
 
 
 def require_reward_model(folder: Path) -> None:

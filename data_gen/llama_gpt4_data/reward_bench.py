@@ -2,7 +2,8 @@
 
 Its files hold `prompt`, `chosen`, `chosen_model`, `rejected`, `rejected_model`, `subset` and `id`.
 A section's score is the mean over its pairs, but that `math-prm` (447 pairs) weighs as much as the
-six subsets of code together (984); the benchmark's score is the mean of the four sections.
+six subsets of code together (984); the benchmark's score is the mean of the four sections. Equal
+rewards count a half here, and there as wrong.
 """
 
 import numpy as np

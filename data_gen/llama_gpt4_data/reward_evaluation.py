@@ -6,23 +6,20 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from llama_gpt4.answer import PATHS, TrainedModel, quote_values
+from llama_gpt4.architecture import described
 from llama_gpt4.compose import compose
 from llama_gpt4.config import ValidationConfig, require
 from llama_gpt4.errors import InputError
 from llama_gpt4.help import wants_help
-from llama_gpt4.hub import local_snapshot
 from llama_gpt4.program import run_program
 from llama_gpt4_data.comparisons import Comparison, read_comparisons
+from llama_gpt4_data.reward_backbone import positions, reward_model_folder
 from llama_gpt4_data.reward_config import ComparisonFilesConfig
 from llama_gpt4_data.reward_examples import Compared, open_part, part_lines
-
-if TYPE_CHECKING:  # it imports torch, which has to wait until the configuration is known good
-    from llama_gpt4_data.score import Scorer
 
 PROGRAM = "evaluate/reward"
 PART = "evaluation"
@@ -55,27 +52,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(arguments: Sequence[str]) -> None:
     """Judge what the command line asks for."""
     config = compose(RewardEvaluationConfig, PROGRAM, arguments)
+    model = reward_model_folder(config.model.path)
     comparisons = read_comparisons(config.files)
     from llama_gpt4_data.reward_report import report
     from llama_gpt4_data.reward_table import publish
     from llama_gpt4_data.score import Scorer
 
-    scorer = Scorer(local_snapshot(config.model.path))
     with tempfile.TemporaryDirectory() as folder:
-        compared = tokenised(comparisons, config.files, scorer, Path(folder))
-        found = report(compared, scorer.rewards_of(compared), train=None)
+        compared = tokenised(comparisons, config.files, model, Path(folder))
+        found = report(compared, Scorer(model).rewards_of(compared), train=None)
     publish(Path(config.output_dir), "prompts", found)
 
 
 def tokenised(
-    comparisons: Sequence[Comparison], files: list[str], scorer: "Scorer", folder: Path
+    comparisons: Sequence[Comparison], files: list[str], model: Path, folder: Path
 ) -> Compared:
-    """The `comparisons` of `files` as the model of `scorer` reads them, kept in `folder`."""
+    """The `comparisons` of `files` as `model` reads them, kept in `folder`."""
     from llama_gpt4_data.reward_writer import Writer
+    from llama_gpt4_data.score import encoder
 
+    longest = positions(described(model))
     data = ComparisonFilesConfig(
         files=files,
-        row_tokens=scorer.max_tokens or UNLIMITED,
+        row_tokens=longest or UNLIMITED,
         too_long="drop",
         out_of_range="keep",
         cache_dir=str(folder),
@@ -83,12 +82,13 @@ def tokenised(
     )
     writer = Writer(data, PART, False, folder, np.dtype(np.uint32))
     try:
-        counts = writer.write(comparisons, scorer.tokenizer)
+        counts = writer.write(comparisons, encoder(model))
     except InputError:
         n = len(writer.lengths)
         if n and len(writer.too_long) == n:  # that of a training would name its key
-            positions = f"the {scorer.max_tokens} positions of the model"
-            raise InputError(f"all {n} responses are longer than {positions}") from None
+            raise InputError(
+                f"all {n} responses are longer than the {longest} positions of {model}"
+            ) from None
         raise
     print(*part_lines(PART, counts), sep="\n", flush=True)
     return open_part(folder, "uint32", writer.names, files)

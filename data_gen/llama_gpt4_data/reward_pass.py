@@ -27,6 +27,7 @@ from llama_gpt4.config import require
 from llama_gpt4.errors import InputError, Preempted
 from llama_gpt4.program import SIGNALS, StopRequest, end_with_parent
 from llama_gpt4.ranks import share_cores
+from llama_gpt4_data.reward_backbone import positions
 from llama_gpt4_data.score import TOKENS_PER_BATCH, Scorer, batches_by_length, encoder
 
 Tokens = list[int]
@@ -196,11 +197,10 @@ def _encoded(answers: dict[str, Scored], folder: Path) -> dict[str, Tokens]:
     prompts = tokenizer.encode_prompts([each.prompt for each in answers.values()])
     texts = tokenizer.encode_answers([each.text for each in answers.values()])
     tokens = {k: [*p, *t] for k, p, t in zip(answers, prompts, texts, strict=True)}
-    content = described(folder)
-    most = content.get("max_position_embeddings") or content.get("n_positions")
+    most = positions(described(folder))
     for key, ids in tokens.items():
         require(
-            not isinstance(most, int) or len(ids) <= most,
+            most is None or len(ids) <= most,
             f"{answers[key].name} has {len(ids)} tokens with its question, and {folder} reads "
             f"{most}: leave it out, or train a reward model with a larger data.row_tokens",
         )

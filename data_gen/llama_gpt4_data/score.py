@@ -36,16 +36,12 @@ class Scorer:
         self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         is_llama = _is_llama(folder)
         self._model = (_llama if is_llama else _hub)(folder).to(self._device).eval()
-        self.tokenizer: Encoder = _tokenizer(folder, is_llama)
-        content = described(folder)
-        longest = content.get("max_position_embeddings") or content.get("n_positions")
-        self.max_tokens: int | None = longest
-        """The longest response with its prompt; None where positions have no end."""
+        self._tokenizer: Encoder = _tokenizer(folder, is_llama)
 
     def rewards(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
         """The reward of each of `responses` to the rendered prompt in the same place."""
-        starts = self.tokenizer.encode_prompts(prompts)
-        ends = self.tokenizer.encode_answers(responses)
+        starts = self._tokenizer.encode_prompts(prompts)
+        ends = self._tokenizer.encode_answers(responses)
         return self.rewards_of_tokens([[*s, *e] for s, e in zip(starts, ends, strict=True)])
 
     def rewards_of(self, compared: Compared) -> list[npt.NDArray[np.float64]]:

@@ -6,27 +6,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import pytest
-import torch
 from llama_gpt4_data.comparisons import read_comparisons
-from llama_gpt4_data.hub_tokenizer import HubTokenizer
 from llama_gpt4_data.reward_writer import rendered
 from llama_gpt4_data.score import rewards
 from pyarrow import parquet
 
 from llama_gpt4.evaluate import main
 
+from .ranking import write_reward_model
 from .reward_runs import bench, many, write
 
 
 @pytest.fixture(scope="module")
 def model(opt: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from transformers import AutoModelForSequenceClassification
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("model")
-    AutoModelForSequenceClassification.from_pretrained(opt, num_labels=1).save_pretrained(folder)
-    HubTokenizer.load(opt).save(folder, max_tokens=256)
-    return folder
+    return write_reward_model(opt, tmp_path_factory.mktemp("reward") / "model")
 
 
 def evaluate(model: Path, file: object, output: Path) -> int:
@@ -85,13 +78,20 @@ def test_a_language_model_is_refused(
     assert "is no reward model" in capsys.readouterr().err
 
 
+def test_a_run_directory_holds_the_model(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(model.parent, write(tmp_path, many(2)), tmp_path / "out") == 2
+    assert f"is a run directory: name {model}" in capsys.readouterr().err
+
+
 def test_all_responses_may_be_too_long(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = {"prompt": "Why? " * 300, "chosen": "So.", "rejected": "No."}
     assert evaluate(model, write(tmp_path, [record]), tmp_path / "out") == 2
     [said] = capsys.readouterr().err.splitlines()
-    assert said.endswith("all 2 responses are longer than the 256 positions of the model")
+    assert said.endswith(f"all 2 responses are longer than the 256 positions of {model}")
 
 
 def test_help_lists_the_keys(capsys: pytest.CaptureFixture[str]) -> None:
