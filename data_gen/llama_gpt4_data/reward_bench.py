@@ -8,7 +8,8 @@ rewards count a half here, and there as wrong.
 
 import numpy as np
 
-from llama_gpt4_data.reward_pairs import Floats, Texts
+from llama_gpt4.statistics import Estimate, estimate
+from llama_gpt4_data.reward_pairs import Floats, Ints, Texts
 
 SECTIONS = {
     "Chat": (
@@ -42,3 +43,22 @@ def section_weights(subsets: Texts) -> Floats:
     if is_math.any() and is_code.any():
         weights[is_math] = is_code.sum() / is_math.sum()
     return weights
+
+
+def benchmark_score(values: Floats, prompts: Ints, subsets: Texts) -> Estimate | None:
+    """The mean of the sections' scores of `values` (P,), drawing `prompts` (P,); None unless all
+    subsets are there: another mix is not the benchmark."""
+    if not set(_SECTION_OF) <= set(subsets.tolist()):
+        return None
+    names, weights = sections(subsets), section_weights(subsets)
+    _, unit = np.unique(prompts, return_inverse=True)
+    inside = np.stack([names == section for section in SECTIONS], axis=1) * weights[:, None]
+    right, whole = np.zeros((2, unit.max() + 1, len(SECTIONS)))
+    np.add.at(right, unit, inside * values[:, None])
+    np.add.at(whole, unit, inside)
+
+    def score(places: Ints) -> float:
+        with np.errstate(invalid="ignore"):  # NaN, where a section was not drawn
+            return float((right[places].sum(0) / whole[places].sum(0)).mean())
+
+    return estimate(score, len(whole))

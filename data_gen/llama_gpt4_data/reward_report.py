@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from llama_gpt4.statistics import Estimate
-from llama_gpt4_data.reward_bench import SECTIONS, section_weights, sections
+from llama_gpt4_data.reward_bench import SECTIONS, benchmark_score, section_weights, sections
 from llama_gpt4_data.reward_calibration import Calibration, calibration
 from llama_gpt4_data.reward_correlation import Correlation, correlation
 from llama_gpt4_data.reward_examples import LANGUAGES, Compared
@@ -59,10 +59,10 @@ class Report:
     """By how much the accuracy is higher."""
     above_source_only: Estimate
     by: dict[str, list[Row]]
-    """`sources`, and where there is more than one to tell apart `margin`, `language`, `subset` and
-    `section`."""
-    benchmark_score: float | None
-    """The mean of RewardBench's sections, where all are there."""
+    """`sources`; `margin` where there are scores, `language` where there are several, `subset` and
+    RewardBench's `section` where records name them."""
+    benchmark_score: Estimate | None
+    """RewardBench's, where all of it was judged."""
     calibration: Calibration
     spearman: Correlation | None
     """None without scores."""
@@ -75,8 +75,6 @@ def report(compared: Compared, rewards: Sequence[Floats], train: Compared | None
     judged = _Judged(
         pairs.prompts, right(leads), length_only(pairs, seen), source_only(pairs, seen)
     )
-    by = dict(_groups(judged, pairs))
-    scores = [row.accuracy.value for row in by.get("section", [])]
     return Report(
         prompts=len(set(pairs.prompts.tolist())),
         rules_from=FITTED_ON[train is None],
@@ -84,8 +82,8 @@ def report(compared: Compared, rewards: Sequence[Floats], train: Compared | None
         overall=judged.row("all"),
         above_length_only=judged.share(judged.accuracy - judged.length_only),
         above_source_only=judged.share(judged.accuracy - judged.source_only),
-        by=by,
-        benchmark_score=float(np.mean(scores)) if len(scores) == len(SECTIONS) else None,
+        by=dict(_groups(judged, pairs)),
+        benchmark_score=benchmark_score(judged.accuracy, pairs.prompts, pairs.subsets),
         calibration=calibration(leads, pairs.prompts),
         spearman=correlation(compared, rewards),
     )

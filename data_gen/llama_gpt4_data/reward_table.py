@@ -62,7 +62,7 @@ def _line(row: Row, name: str, width: int) -> str:
 def _words(found: Report) -> Iterator[str]:
     """What is one number."""
     if found.benchmark_score is not None:
-        yield f"RewardBench, mean of its sections: {found.benchmark_score:.3f}"
+        yield f"RewardBench, mean of its sections: {found.benchmark_score}"
     if found.unscored_pairs:
         yield f"{found.unscored_pairs:,} pairs have no scores, and so no margin"
     yield f"above the rule of length: {found.above_length_only}"
