@@ -12,6 +12,7 @@ METRICS: dict[str, tuple[str, str]] = {
         "llama_gpt4_data.reward_evaluation",
         "what a reward model has learnt: accuracy, calibration, RewardBench",
     ),
+    "rouge": ("llama_gpt4.evaluation.rouge", "overlap with references, by their length"),
 }
 
 

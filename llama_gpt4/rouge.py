@@ -32,7 +32,7 @@ HANGUL = "\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3"
 """Scripts that are compared by the character; parts of a class of regular expressions."""
 # \w knows no combining marks, without which the words of Hindi or Thai fall to pieces.
 _MARKS = "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u064b-\u065f\u0900-\u0963\u0971-\u0e4e"
-_LATIN_TOKEN = re.compile("[a-z0-9]+")
+_LATIN_ONLY = "".join(chr(c) if chr(c).isalnum() else " " for c in range(128))
 _MIXED_TOKEN = re.compile(f"[{HAN}{KANA}{HANGUL}]|(?:[^\\W_{HAN}{KANA}{HANGUL}]|[{_MARKS}])+")
 
 
@@ -57,7 +57,10 @@ class Rouge:
 
 def latin(text: str) -> list[str]:
     """Lower-case runs of a-z and 0-9: the tokens of rouge-score, which does not stem by default."""
-    return _LATIN_TOKEN.findall(text.lower())
+    text = text.lower()
+    if not text.isascii():
+        text = text.encode("ascii", "replace").decode()
+    return text.translate(_LATIN_ONLY).split()
 
 
 def mixed(text: str) -> list[str]:

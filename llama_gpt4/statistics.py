@@ -44,6 +44,23 @@ def ratio(parts: Sequence[float] | Floats, wholes: Sequence[float] | Floats) -> 
     return _estimate(a.sum() / b.sum(), np.concatenate(resampled))
 
 
+def resampled_means(values: Floats) -> Floats:
+    """The means of the columns of `values` (N, K) in each resample, (`RESAMPLES`, K). All columns
+    are drawn alike, so that their differences are paired."""
+    n = len(values)
+    means = []
+    for draw in _draws(n):
+        rows = np.arange(len(draw))[:, None] * n
+        counts = np.bincount((draw + rows).ravel(), minlength=draw.size).reshape(draw.shape)
+        means.append(counts.astype(float) @ values / n)
+    return np.concatenate(means)
+
+
+def estimate_of(value: float, resampled: Floats) -> Estimate:
+    """`value` with the interval of what the resamples gave."""
+    return _estimate(value, resampled)
+
+
 def estimate(statistic: Callable[[npt.NDArray[np.int64]], float], n_units: int) -> Estimate:
     """Any statistic, given as a function of the places of the units that are looked at."""
     resampled = [statistic(places) for draw in _draws(n_units) for places in draw]
