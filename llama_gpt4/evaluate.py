@@ -13,6 +13,7 @@ METRICS: dict[str, tuple[str, str]] = {
         "what a reward model has learnt: accuracy, calibration, RewardBench",
     ),
     "rouge": ("llama_gpt4.evaluation.rouge", "overlap with references, by their length"),
+    "texts": ("llama_gpt4.evaluation.texts", "verbs and nouns, lengths and numbers of data sets"),
 }
 
 

@@ -136,17 +136,34 @@ def _entry(value: dict[str, Any], name: str, keys: Sequence[str]) -> Entry:
     )
 
 
-def _text(value: dict[str, Any], name: str, keys: Sequence[str]) -> str:
-    source = value["instances"][0] if "instances" in value else value
+def find_answer(value: dict[str, Any], name: str, keys: Sequence[str]) -> str | None:
+    """The text under the first of `keys` that the record `name` has; the `text` of a question is
+    none."""
+    source = _holder(value)
     for key in keys:
         is_question = key == "text" and not any(mark in value for mark in OF_FASTCHAT)
         if key in source and not is_question:
             return text_of(source[key], key, name)
-    named = ", ".join(f"`{key}`" for key in keys[:-1])
-    raise InputError(
-        f"{name} holds no answer: {named} and FastChat's `text` are read (its keys: "
-        f"{', '.join(map(str, source))})"
-    )
+    return None
+
+
+def _text(value: dict[str, Any], name: str, keys: Sequence[str]) -> str:
+    found = find_answer(value, name, keys)
+    if found is None:
+        named = ", ".join(f"`{key}`" for key in keys[:-1])
+        raise InputError(
+            f"{name} holds no answer: {named} and FastChat's `text` are read (its keys: "
+            f"{', '.join(map(str, _holder(value)))})"
+        )
+    return found
+
+
+def _holder(value: dict[str, Any]) -> dict[str, Any]:
+    """The record itself, or the one instance in it."""
+    instances = value.get("instances")
+    if isinstance(instances, list) and len(instances) == 1 and isinstance(instances[0], dict):
+        return instances[0]
+    return value
 
 
 def _needs_hash(wanted: Sequence[Entry], given: Sequence[Entry]) -> bool:
