@@ -37,6 +37,8 @@ from llama_gpt4.statistics import Floats
 log = logging.getLogger(__name__)
 
 PROGRAM = "evaluate/rouge"
+SHIFTED = 2000
+"""Questions whose answers are compared with the reference of the next one."""
 TOKENIZERS_SAID = {
     "mixed": "words in lower case; each Chinese, Japanese or Korean character is a token; NFKC",
     "latin": "lower-case runs of a-z and 0-9, as rouge-score; Chinese has none and scores 0",
@@ -93,13 +95,7 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
     )
     models = list(config.answers)
     shifted = _shifted(questions, tokenize)
-    for model, of_model, floor in zip(models, scores, shifted, strict=True):
-        if len(questions.ids) > 1 and of_model[:, 2].mean() <= floor:
-            log.warning(
-                "answers.%s meet the references of other questions as well as their own (ROUGE-L "
-                "%.3f and %.3f): are ids and answers of the file still together?",
-                model, floor, of_model[:, 2].mean(),
-            )  # fmt: skip
+    _warn_of_strangers(models, scores, shifted)
     lengths = list(map(LENGTH_UNITS[config.length_unit], questions.references))
     baseline = None if config.baseline is None else models.index(config.baseline)
     buckets = bucketed(lengths, scores, baseline)
@@ -128,13 +124,25 @@ def _texts(questions: Questions) -> list[list[list[str]]]:
 
 def _shifted(questions: Questions, tokenize: Tokenizer) -> list[float]:
     """Mean ROUGE-L of each model's answers with the reference of the next question: what texts of
-    the same kind have in common that do not belong together."""
-    moved = questions.references[1:] + questions.references[:1]
-    return [float(_rouge_l(moved, texts, tokenize).mean()) for texts in _texts(questions)]
+    the same kind have in common that do not belong together. About `SHIFTED` of them will do."""
+    places = range(0, len(questions.ids), max(1, len(questions.ids) // SHIFTED))
+    moved = [questions.references[(place + 1) % len(questions.ids)] for place in places]
+    return [
+        float(score_questions(moved, [texts[place][:1] for place in places], tokenize)[:, 2].mean())
+        for texts in _texts(questions)
+    ]
 
 
-def _rouge_l(references: list[str], texts: list[list[str]], tokenize: Tokenizer) -> Floats:
-    return score_questions(references, [group[:1] for group in texts], tokenize)[:, 2]
+def _warn_of_strangers(models: Sequence[str], scores: Floats, shifted: Sequence[float]) -> None:
+    """`scores` (M, N, 3). Ids cannot show that a file's answers have slipped against its ids."""
+    for model, of_model, by_chance in zip(models, scores, shifted, strict=True):
+        own = of_model[:, 2].mean()
+        if len(of_model) > 1 and own <= by_chance:
+            log.warning(
+                "answers.%s meet the references of other questions as well as their own (ROUGE-L "
+                "%.3f and %.3f): are ids and answers of the file still together?",
+                model, by_chance, own,
+            )  # fmt: skip
 
 
 def _result(
