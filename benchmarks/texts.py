@@ -1,4 +1,4 @@
-"""Texts a second of `evaluate metric=texts`: verbs and nouns of first sentences, whole texts and cut.
+"""Texts a second of `evaluate metric=texts`: verbs and nouns of first sentences.
 
     python benchmarks/texts.py [--rounds 3] [--results benchmarks/results/texts.md]
 
@@ -70,10 +70,10 @@ def main() -> int:
         *_, (_, whole) = rounds[0]
         for place, cut in enumerate(cuts):
             seconds = median(turn[place][0] for turn in rounds)
-            same = sum(a == b for a, b in zip(rounds[0][place][1], whole, strict=True))
-            shown = "first sentence" if language == "zh" else f"{cut} characters"
-            if language == "en" and cut == WHOLE:
-                shown = "none"
+            same: int | str = sum(a == b for a, b in zip(rounds[0][place][1], whole, strict=True))
+            shown = f"{cut} characters"
+            if cut == WHOLE:
+                shown, same = ("none" if language == "en" else "first sentence"), ""
             lines.append(
                 f"| {len(texts)} {language} | {model} | {shown} "
                 f"| {len(texts) / seconds:,.0f} | {same} |"

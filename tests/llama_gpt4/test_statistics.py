@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from llama_gpt4 import statistics
 from llama_gpt4.statistics import Estimate, estimate, mean, ratio
 
 VALUES = np.random.default_rng(1).gamma(2, size=200)
@@ -55,3 +56,17 @@ def test_resamples_without_a_value_do_not_count() -> None:
 
 def test_it_is_said_in_one_piece() -> None:
     assert str(Estimate(0.5, 0.25, 0.75)) == "0.500 (0.250 to 0.750)"
+
+
+def test_means_of_columns_are_resampled_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(1).random((50, 2))
+    values[:, 1] += values[:, 0]
+    resampled = statistics.resampled_means(values)
+    assert resampled.shape == (statistics.RESAMPLES, 2)
+    for column in range(2):
+        found = statistics.estimate_of(values[:, column].mean(), resampled[:, column])
+        expected = statistics.mean(values[:, column])
+        for part in ("value", "low", "high"):
+            assert getattr(found, part) == pytest.approx(getattr(expected, part), abs=1e-12)
+    monkeypatch.setattr(statistics, "_DRAWS_AT_ONCE", 1000)  # in blocks that bound the memory
+    assert len(statistics.resampled_means(values)) == statistics.RESAMPLES

@@ -131,3 +131,21 @@ def test_published_means_by_bucket_are_those_of_all() -> None:
             pooled = np.average([row[measure] for row in rows], weights=sizes)
             assert pooled == pytest.approx(whole[measure], abs=5e-4)
             assert pooled != whole[measure]  # medians of the bootstrap: plain means would be equal
+
+
+@pytest.mark.skipif(REAL_DATA is None, reason="LLAMA_GPT4_REAL_DATA names no folder")
+def test_published_differences_are_those_that_the_figure_prints() -> None:
+    printed = {
+        "0-2": ("+0.0562", "-0.043"),
+        "3-5": ("+0.0387", "-0.009"),
+        "6-10": ("-0.012", "+0.0132"),
+        "10-": ("-0.076", "-0.004"),
+    }
+    figures = json.loads((Path(REAL_DATA or "") / "paper_figures.json").read_text("utf-8"))
+    means = figures["fig6_rouge"]
+    for name, notes in printed.items():
+        for model, note in zip(("Alpaca", "Alpaca-GPT4"), notes, strict=True):
+            apart = means[model][name]["rougeL"] - means["GPT4"][name]["rougeL"]
+            assert f"{apart:+.6f}".startswith(note)
+    legend = [f"{means[model][ALL]['rougeL']:.2f}" for model in ("Alpaca", "Alpaca-GPT4", "GPT4")]
+    assert legend == ["0.39", "0.34", "0.37"]
