@@ -9,7 +9,7 @@ file has those, as the paper's file of 9,000 holds the reference there and GPT-4
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +65,12 @@ def read_joined(references: str, answers: Mapping[str, str], missing: str) -> Qu
     What is not in all files is a reason to refuse them (`error`), or left out and counted (`drop`).
     """
     wanted = _entries(references, REFERENCE_KEYS)
-    given = {model: _entries(file, ANSWER_KEYS) for model, file in answers.items()}
-    by_hash = any(_needs_hash(wanted, entries) for entries in given.values())
     duplicates: dict[str, list[str]] = {}
     # Of references the first counts, whatever number it has as a sample.
-    first = {id: group[0] for id, group in _by_id(wanted, by_hash, references, duplicates).items()}
+    first = {id: group[0] for id, group in _by_id(wanted, references, duplicates).items()}
     found = {
-        model: _by_id(entries, by_hash, answers[model], duplicates)
-        for model, entries in given.items()
+        model: _by_id(_with_ids_of(wanted, _entries(file, ANSWER_KEYS)), file, duplicates)
+        for model, file in answers.items()
     }
     for model, groups in found.items():
         _require_same_questions(first, groups, f"answers.{model}={answers[model]}", references)
@@ -86,7 +84,7 @@ def read_joined(references: str, answers: Mapping[str, str], missing: str) -> Qu
         ids=ids,
         references=[first[id].text for id in ids],
         answers={m: [[e.text for e in groups[id]] for id in ids] for m, groups in found.items()},
-        duplicates=duplicates,
+        duplicates={file: list(dict.fromkeys(ids)) for file, ids in duplicates.items()},
         left_out=len(first) - len(ids),
         unknown={m: sum(id not in first for id in groups) for m, groups in found.items()},
     )
@@ -121,6 +119,7 @@ def _entry(value: dict[str, Any], name: str, keys: Sequence[str]) -> Entry:
         hash = hashed_id(question.instruction, question.input)
     elif isinstance(value.get("question_id"), int | str):
         id, asked = value["question_id"], value.get("question")
+        asked = None if asked is None else text_of(asked, "question", name)
     else:
         shown = ", ".join(map(str, value)) or "none"
         raise InputError(f"{name} has no `question_id` and no `instruction` (its keys: {shown})")
@@ -166,29 +165,33 @@ def _holder(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _needs_hash(wanted: Sequence[Entry], given: Sequence[Entry]) -> bool:
-    """Whether one of two files lacks ids and both say what is asked."""
+def _with_ids_of(wanted: Sequence[Entry], given: Sequence[Entry]) -> Sequence[Entry]:
+    """`given` as they are; or, where one of the two files lacks ids and both say what is asked,
+    with the ids of what asks the same in `wanted`."""
     has_own = [all(entry.is_own_id for entry in entries) for entries in (wanted, given)]
-    return has_own[0] != has_own[1] and all(e.hash is not None for e in (*wanted, *given))
+    if has_own[0] == has_own[1] or any(entry.hash is None for entry in (*wanted, *given)):
+        return given
+    ids: dict[str | None, str] = {}
+    for entry in wanted:
+        ids.setdefault(entry.hash, entry.id)
+    return [replace(entry, id=ids.get(entry.hash, entry.id)) for entry in given]
 
 
 def _by_id(
-    entries: Sequence[Entry], by_hash: bool, file: str, duplicates: dict[str, list[str]]
+    entries: Sequence[Entry], file: str, duplicates: dict[str, list[str]]
 ) -> dict[str, list[Entry]]:
     """The entries of each question, each sample once; adds what is there again to `duplicates`."""
     groups: dict[str, dict[int, Entry]] = {}
     for entry in entries:
-        id = entry.hash if by_hash and entry.hash is not None else entry.id
-        group = groups.setdefault(id, {})
-        before = group.setdefault(entry.sample, entry)
+        before = groups.setdefault(entry.id, {}).setdefault(entry.sample, entry)
         if before is entry:
             continue
         if _says(before.question) != _says(entry.question):
             raise InputError(
-                f"{entry.name} has the id {id} of {before.name} and asks something else: give each "
-                "question its own"
+                f"{entry.name} has the id {entry.id} of {before.name} and asks something else: "
+                "give each question its own"
             )
-        duplicates.setdefault(file, []).append(id)
+        duplicates.setdefault(file, []).append(entry.id)
     return {id: list(group.values()) for id, group in groups.items()}
 
 

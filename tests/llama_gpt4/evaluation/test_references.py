@@ -56,7 +56,8 @@ def test_half_the_labels_are_refused(join) -> None:
 
 def test_files_without_ids_join_by_what_is_asked(join) -> None:
     bare = {"instruction": "Do 1.", "input": "", "output": "done"}
-    assert join([asked(1)], [bare]).ids == [hashed_id("Do 1.", "")]
+    assert join([asked(1)], [bare]).ids == ["1"]
+    assert join([bare], [asked(1)]).ids == [hashed_id("Do 1.", "")]
     hashed = {"question_id": hashed_id("Do 1.", ""), "question": "Do 1.", "answer": "a"}
     assert join([bare], [hashed]).answers == {"tuned": [["a"]]}
 
@@ -65,6 +66,20 @@ def test_the_252_and_fastchats_answers_are_read(join) -> None:
     reference = {"id": "t", "instruction": "Do.", "instances": [{"input": "", "output": "x"}]}
     found = join([reference], [{"question_id": "t", "model_id": "m", "text": "y"}])
     assert (found.references, found.answers) == (["x"], {"tuned": [["y"]]})
+
+
+def test_each_file_joins_in_its_own_way(tmp_path: Path) -> None:
+    """References with ids, records without, and answers that say their question as one text."""
+    files = {
+        "refs": asked(1),
+        "bare": {"instruction": "Do 1.", "output": "b"},
+        "ids": answer(1, "a"),
+    }
+    for name, record in files.items():
+        (tmp_path / name).write_text(json.dumps([record]), "utf-8")
+    models = {name: str(tmp_path / name) for name in ("bare", "ids")}
+    found = read_joined(str(tmp_path / "refs"), models, "error")
+    assert (found.ids, found.answers) == (["1"], {"bare": [["b"]], "ids": [["a"]]})
 
 
 def test_samples_of_a_question_stay_together(join) -> None:
@@ -82,6 +97,14 @@ def test_duplicates_are_reported_and_the_first_counts(join, caplog) -> None:
     assert found.references == ["done 1", "done 2"]
     assert list(found.duplicates.values()) == [["1"]]
     assert "refs.json has 1 question (1) more than once" in caplog.text
+
+
+def test_duplicates_of_a_file_that_has_both_are_reported_once(tmp_path: Path) -> None:
+    file = tmp_path / "both.json"
+    record = {"instruction": "Do.", "label": "right", "output": "done"}
+    file.write_text(json.dumps([record] * 3), "utf-8")
+    found = read_joined(str(file), {"gpt4": str(file)}, "error")
+    assert found.duplicates == {str(file): [hashed_id("Do.", "")]}
 
 
 def test_one_id_for_two_questions_is_refused(join) -> None:
@@ -124,6 +147,7 @@ def test_files_without_a_question_in_common_are_refused(join) -> None:
         ({"id": 1, "instruction": "Do."}, "holds no answer: `output`, `answer` and FastChat's"),
         ({"question_id": 1, "text": "What?", "category": "generic"}, "holds no answer"),
         ({"question_id": 1, "answer": None}, "`answer` is a JSON null, not a string"),
+        ({"question_id": 1, "question": 2, "answer": "a"}, "`question` is a JSON number"),
         ({"answer": "a"}, "has no `question_id` and no `instruction`"),
         (3, "is a JSON number, not an object"),
     ],
