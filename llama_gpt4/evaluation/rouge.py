@@ -101,7 +101,7 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
     buckets = bucketed(lengths, scores, baseline)
     result = _result(config, questions, buckets, shifted)
     write_json(Path(config.output), result)
-    print("\n".join(table(buckets, models)))
+    print("\n".join([*table(buckets, models), *differences(buckets[-1], models, config.baseline)]))
     print(f"\ntokens: {result['tokenizer']}\nlengths: {result['length_unit']}")
     print(f"{len(questions.ids):,} questions -> {config.output}")
 
@@ -116,6 +116,15 @@ def table(buckets: Sequence[Bucket], models: Sequence[str]) -> list[str]:
             shown = f"{bucket.name:<6} {bucket.items:>7,}  {model:<{width}}  {cells}"
             lines.append(shown.rstrip())
     return lines
+
+
+def differences(bucket: Bucket, models: Sequence[str], baseline: str | None) -> list[str]:
+    """Lines of how far the models are from the baseline, over the questions of `bucket`."""
+    return [
+        f"{bucket.name}, ROUGE-L of {model} minus {baseline}: {of_model[-1]}"
+        for model, of_model in zip(models, bucket.differences, strict=False)
+        if model != baseline
+    ]
 
 
 def _texts(questions: Questions) -> list[list[list[str]]]:

@@ -48,6 +48,7 @@ def test_models_stand_in_one_table(files: Path, capsys: pytest.CaptureFixture[st
         for name, n in (("0-2", "1"), ("3-5", "1"), ("6-10", "2"), ("ALL", "4"))
         for model in ("good", "bad")
     ]
+    assert "ALL, ROUGE-L of good minus bad: 0." in shown and "bad minus" not in shown
     assert "each Chinese, Japanese or Korean character is a token" in shown
     found = result()
     buckets = {bucket["name"]: bucket for bucket in found["buckets"]}
