@@ -1,6 +1,6 @@
 """Texts a second of `evaluate metric=texts`: verbs and nouns of first sentences.
 
-    python benchmarks/texts.py [--rounds 3] [--results benchmarks/results/texts.md]
+    python benchmarks/texts.py [--other en_core_web_md] [--results benchmarks/results/texts.md]
 
 The answers of `LLAMA_GPT4_REAL_DATA`, English by spaCy and Chinese by jieba. English texts are cut
 behind their beginning and, where the first sentence may reach further, parsed again; beside that
@@ -42,10 +42,20 @@ def timed(parser: Parser, texts: list[str], characters: int) -> tuple[float, lis
         return time.process_time() - start, found
 
 
+def compared(texts: list[str], *models: str) -> str:
+    """How often two pipelines find the same verb and the same noun."""
+    finders = [load_parser(model) for model in models]
+    one, other = (list(finder.pairs(texts, "all")) for finder in finders)
+    same = sum(a == b for a, b in zip(one, other, strict=True))
+    names = " and ".join(finder.described["pipeline"] for finder in finders)
+    return f"{names} find the same in {same} of {len(texts)} English texts."
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time verbs and nouns of first sentences.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks/results/texts.md")
+    parser.add_argument("--other", help="an English pipeline of spaCy to be compared with")
     options = parser.parse_args()
     if "LLAMA_GPT4_REAL_DATA" not in os.environ:
         sys.exit("LLAMA_GPT4_REAL_DATA names no folder: it has to hold real answers")
@@ -78,6 +88,8 @@ def main() -> int:
                 f"| {len(texts)} {language} | {model} | {shown} "
                 f"| {len(texts) / seconds:,.0f} | {same} |"
             )
+    if options.other:
+        lines += ["", compared(answers(folder, "en"), MODELS["en"], options.other)]
     text = "\n".join(lines) + "\n"
     print(text)
     options.results.parent.mkdir(parents=True, exist_ok=True)
