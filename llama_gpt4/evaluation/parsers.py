@@ -28,6 +28,8 @@ NO_VERBS = re.compile(
     "是|为|作为|不?可以|不?能|不?能够|不?会|应|应该|应当|必须|可|可能|得|不?需|不?需要|不?要|愿意|敢|肯"
 )
 """Copulas and modals, which spaCy calls AUX in English, and 作为, "as": jieba says verb."""
+WHEN = ("时", "时候")
+"""End a clause of time, as in 离开时, "when leaving": no object of its verb."""
 _CHINESE_SENTENCE = re.compile(r"[^。！？!?\n]*[。！？!?\n]?")
 
 
@@ -46,7 +48,7 @@ def load_parser(model: str) -> Parser:
     """`jieba`, or a pipeline of spaCy by its name or folder."""
     try:
         return ChineseTagger() if model == JIEBA else SpacyParser(model)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise InputError(
             f"the package {error.name} is not installed: pip install 'llama-gpt4[texts]'"
         ) from None
@@ -114,7 +116,7 @@ def pair_of_tagged(words: Sequence[tuple[str, str]]) -> Pair:
     verb: str | None = None
     noun: str | None = None
     for word, tag in words:
-        is_noun = tag[0] == "n" or tag == "vn"
+        is_noun = (tag[0] == "n" or tag == "vn") and word not in WHEN
         if verb is None:
             if tag[0] == "v" and tag not in ("vn", "vd") and not NO_VERBS.fullmatch(word):
                 verb = word

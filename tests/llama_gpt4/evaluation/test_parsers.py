@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,7 @@ def test_chinese_is_read_by_parts_of_speech(
         ("他/r 不能/v 吃/v 很/d 大/a 苹果/n 在/p 家/n", ("吃", "苹果")),
         ("工作/vn 需要/v 提高/v 效率/n", ("提高", "效率")),
         ("研究/v 进展/vn 顺利/a", ("研究", "进展")),
+        ("离开/v 时/n ，/x 关/v 灯/n", ("离开", None)),
         ("走/v 。/x 苹果/n", ("走", None)),
     ],
 )
@@ -104,6 +106,15 @@ def test_the_noun_after_the_verb_is_its_object(words: str, pair: tuple[str, str 
 def test_a_missing_model_says_what_to_install() -> None:
     with pytest.raises(InputError, match=r"en_core_web_md is no pipeline .*llama-gpt4\[texts\]"):
         load_parser("en_core_web_md")
+
+
+@pytest.mark.parametrize(("model", "package"), [(MODEL, "spacy"), ("jieba", "jieba")])
+def test_a_missing_package_says_what_to_install(
+    model: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=rf"package {package} is not installed: pip install"):
+        load_parser(model)
 
 
 def test_a_pipeline_without_a_parser_is_refused(tmp_path: Path) -> None:
