@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from llama_gpt4_data import reward
-from llama_gpt4_data.reward import batch_loss
+from llama_gpt4_data.ranking import batch_loss
 from llama_gpt4_data.reward_batches import RewardBatches
 from llama_gpt4_data.reward_config import RankingLossConfig
 from llama_gpt4_data.reward_data import prepare
