@@ -67,6 +67,12 @@ def estimate(statistic: Callable[[npt.NDArray[np.int64]], float], n_units: int) 
     return _estimate(statistic(np.arange(n_units)), np.array(resampled))
 
 
+def estimate_rows(statistic: Callable[[npt.NDArray[np.int64]], Floats], n_units: int) -> Estimate:
+    """The same of a statistic that takes many draws at once: places (R, N) to values (R,)."""
+    resampled = [statistic(draw) for draw in _draws(n_units)]
+    return _estimate(float(statistic(np.arange(n_units)[None])[0]), np.concatenate(resampled))
+
+
 def _draws(n_units: int) -> Iterator[npt.NDArray[np.int64]]:
     """`RESAMPLES` rows of `n_units` places, in blocks."""
     random = np.random.default_rng(0)

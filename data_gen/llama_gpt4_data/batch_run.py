@@ -23,7 +23,7 @@ from llama_gpt4_data.batch_watch import BatchWatch, Ended
 from llama_gpt4_data.client import connect
 from llama_gpt4_data.endpoint_config import EndpointConfig, api_key
 from llama_gpt4_data.failures import RejectedError, TransientError, UnusableError, first_line
-from llama_gpt4_data.generation_config import RunConfig
+from llama_gpt4_data.generation_config import AskingConfig
 from llama_gpt4_data.journal import Journal
 from llama_gpt4_data.ledger import OUT_OF_BUDGET, BudgetReachedError, Ledger
 from llama_gpt4_data.requests import Request
@@ -47,7 +47,7 @@ class BatchJob:
     journal_dir: Path
     ledger: Ledger
     """Charged with the replies that are there."""
-    run: RunConfig
+    run: AskingConfig
     endpoint: EndpointConfig
 
 

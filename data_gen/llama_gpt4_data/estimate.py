@@ -1,5 +1,5 @@
-"""`llama-gpt4 data estimate <task>`: what a run of the same line would ask and cost. It sends
-nothing and needs no key."""
+"""`llama-gpt4 data estimate <task>`: what a run of the same line would ask and cost, also that of
+`evaluate metric=judge` (`data estimate judge`). It sends nothing and needs no key."""
 
 import importlib
 import sys
@@ -10,6 +10,7 @@ from typing import Any
 
 from llama_gpt4.compose import compose
 from llama_gpt4.errors import InputError
+from llama_gpt4.evaluate import METRICS
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import run_program, show
 from llama_gpt4_data.endpoint_config import EndpointConfig
@@ -25,8 +26,8 @@ from llama_gpt4_data.forecast import (
 )
 from llama_gpt4_data.generate import journal_folder
 from llama_gpt4_data.generation_config import (
+    AskingConfig,
     PricesConfig,
-    RunConfig,
     counter_for,
     price_of,
     unpriced,
@@ -88,8 +89,9 @@ def find(task: str) -> Estimable:
     """What the module of `task` says about itself."""
     from llama_gpt4_data.cli import TASKS  # which names this module, too
 
-    if task in TASKS:
-        found = getattr(importlib.import_module(TASKS[task][0]), "ESTIMABLE", None)
+    asking = METRICS | TASKS
+    if task in asking:
+        found = getattr(importlib.import_module(asking[task][0]), "ESTIMABLE", None)
         if isinstance(found, Estimable):
             return found
         raise InputError(f"{task} asks no endpoint: it costs nothing")
@@ -122,7 +124,7 @@ def estimate(estimable: Estimable, config: Any) -> Estimate:
 
 
 def described(
-    task: str, found: Estimate, run: RunConfig, endpoint: EndpointConfig, prices: PricesConfig
+    task: str, found: Estimate, run: AskingConfig, endpoint: EndpointConfig, prices: PricesConfig
 ) -> str:
     """The estimate as a user reads it."""
     coming, encoding = found.coming, counter_for(prices, endpoint).encoding

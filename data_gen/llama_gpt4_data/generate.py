@@ -21,8 +21,8 @@ from llama_gpt4.program import SIGNALS
 from llama_gpt4_data.batch_book import has_batches, require_batches, require_no_batches
 from llama_gpt4_data.endpoint_config import EndpointConfig, api_key
 from llama_gpt4_data.generation_config import (
+    AskingConfig,
     PricesConfig,
-    RunConfig,
     counter_for,
     price_within_budget,
 )
@@ -61,7 +61,7 @@ class Generated:
 
 def generate(
     items: Sequence[Item],
-    run: RunConfig,
+    run: AskingConfig,
     endpoint: EndpointConfig,
     prices: PricesConfig,
     *,
@@ -80,7 +80,7 @@ def generate(
 
 def _ask_live(
     items: Sequence[Item],
-    run: RunConfig,
+    run: AskingConfig,
     endpoint: EndpointConfig,
     prices: PricesConfig,
     generated: Generated,
@@ -136,7 +136,7 @@ def _ask_live(
 
 def _ask_in_batches(
     items: Sequence[Item],
-    run: RunConfig,
+    run: AskingConfig,
     endpoint: EndpointConfig,
     prices: PricesConfig,
     generated: Generated,
@@ -184,7 +184,7 @@ def lost_before(output_dir: Path) -> float:
         raise InputError(f"{path} is no report of this program: move the file away") from None
 
 
-def journal_folder(run: RunConfig, endpoint: EndpointConfig) -> Path:
+def journal_folder(run: AskingConfig, endpoint: EndpointConfig) -> Path:
     """A folder a model, so that no run reads the replies of all others."""
     name = "".join(c if c.isalnum() or c in "-._" else "_" for c in endpoint.model)
     return Path(run.journal_dir).expanduser() / name
@@ -278,7 +278,7 @@ def _wait(workers: Sequence[Worker], n_items: int, n_known: int, ledger: Ledger)
     return bool(received)
 
 
-def _add(generated: Generated, outcome: Outcome, run: RunConfig) -> None:
+def _add(generated: Generated, outcome: Outcome, run: AskingConfig) -> None:
     if outcome.bug is not None:
         raise RuntimeError(f"a worker failed:\n{outcome.bug}")
     generated.failures |= outcome.failures

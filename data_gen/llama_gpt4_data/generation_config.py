@@ -63,8 +63,8 @@ class BatchConfig:
 
 
 @dataclass(kw_only=True)
-class RunConfig:
-    """One data set in the making."""
+class AskingConfig:
+    """What everything that asks an endpoint needs to know."""
 
     output_dir: str
     """Everything the run makes. The same line goes on where an earlier one stopped."""
@@ -75,21 +75,27 @@ class RunConfig:
     """Processes that share the work and `in_flight`; one does about a thousand requests a second.
     """
     budget_usd: float | None
-    """Stop before this much is spent on the data set, earlier starts included; null: no end."""
+    """Stop before this much is spent on the run, earlier starts included; null: no end."""
     mode: str
     """`live`: many requests at once; `batch`: OpenAI's Batch API, cheaper and within a day."""
     batch: BatchConfig
-    source_licence: str | None
-    """Of the records that the data set is made from, as Hugging Face spells it, for its card; null:
-    not known."""
-    arrow: bool
-    """Also write the folder `arrow`, for `datasets.load_from_disk`."""
 
     def __post_init__(self) -> None:
         require_one_of("run.mode", self.mode, ("live", "batch"))
         require(self.workers > 0, f"run.workers={self.workers} must be positive")
         budget = self.budget_usd
         require(budget is None or budget > 0, f"run.budget_usd={budget} must be positive")
+
+
+@dataclass(kw_only=True)
+class RunConfig(AskingConfig):
+    """One data set in the making."""
+
+    source_licence: str | None
+    """Of the records that the data set is made from, as Hugging Face spells it, for its card; null:
+    not known."""
+    arrow: bool
+    """Also write the folder `arrow`, for `datasets.load_from_disk`."""
 
 
 def model_price(prices: PricesConfig, model: str) -> ModelPrice | None:

@@ -14,7 +14,7 @@ from llama_gpt4_data.arrow import write_arrow
 from llama_gpt4_data.card import About, card
 from llama_gpt4_data.endpoint_config import EndpointConfig
 from llama_gpt4_data.generate import Generated, generate
-from llama_gpt4_data.generation_config import PricesConfig, RunConfig
+from llama_gpt4_data.generation_config import AskingConfig, PricesConfig, RunConfig
 from llama_gpt4_data.journal import Journal
 from llama_gpt4_data.ledger import OUT_OF_BUDGET
 from llama_gpt4_data.requests import Reply
@@ -155,7 +155,7 @@ def provenance(
 ) -> dict[str, Any]:
     """Who made a record, from what and how."""
     origin = {"task": task, "derived_from": item.source.origin, "findings": made.findings}
-    return origin | call(item, replies, endpoint)
+    return origin | (call(item, replies, endpoint) if replies else {})
 
 
 def call(item: Item, replies: Sequence[Reply], endpoint: EndpointConfig) -> dict[str, Any]:
@@ -243,7 +243,7 @@ def summary(counted: Counted, generated: Generated, output_dir: Path) -> str:
     return "\n".join([*lines, f"{output_dir}/data.json, data.jsonl, failed.jsonl, README.md"])
 
 
-def raise_trouble(generated: Generated, counted: Counted, run: RunConfig) -> None:
+def raise_trouble(generated: Generated, counted: Counted, run: AskingConfig) -> None:
     """End the program as what stopped the run asks for."""
     if generated.trouble == OUT_OF_BUDGET:
         raise InputError(
