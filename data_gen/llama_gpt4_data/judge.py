@@ -61,24 +61,26 @@ def run(arguments: Sequence[str]) -> None:
     output_dir = Path(config.run.output_dir)
     named = [*config.answers.values(), *config.reviews, config.questions or ""]
     require_apart(named, output_dir, OUTPUTS)
-    if config.reviews:
-        judgements, settings = _read(config)
-        lock = hold(output_dir, key="run.output_dir")
-    else:
-        entered = _entered(config)
-        lock = hold(output_dir, key="run.output_dir")
-        judgements, settings = _ask(config, entered)
-    found = result(settings, judgements, config.opponent, config.ranking)
-    write_jsonl(output_dir / "judgements.jsonl", (each.line() for each in judgements))
+    given = _read(config) if config.reviews else _entered(config)
+    lock = hold(output_dir, key="run.output_dir")
+    try:
+        judgements, settings = _ask(config, given) if isinstance(given, Entered) else given
+        found = result(settings, judgements, config.opponent, config.ranking)
+        write_jsonl(output_dir / "judgements.jsonl", (each.line() for each in judgements))
+        _require_some(found, output_dir)
+        write_json(output_dir / "judge.json", found)
+    finally:
+        os.close(lock)
+    print(table(found, config.opponent))
+    print(f"\n{output_dir}/judge.json, judgements.jsonl", flush=True)
+
+
+def _require_some(found: dict[str, Any], output_dir: Path) -> None:
     if not any(pair["questions"] for pair in found["pairs"]):
         reasons = ", ".join(found["judgements"]["failures"])
         raise InputError(
             f"no question has a score in every order ({reasons}): see {output_dir}/judgements.jsonl"
         )
-    write_json(output_dir / "judge.json", found)
-    os.close(lock)
-    print(table(found, config.opponent))
-    print(f"\n{output_dir}/judge.json, judgements.jsonl", flush=True)
 
 
 def _entered(config: JudgeConfig) -> Entered:

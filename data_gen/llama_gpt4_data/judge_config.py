@@ -65,6 +65,10 @@ class JudgeConfig:
         require(self.repeats > 0, f"repeats={self.repeats} must be positive")
         require(len(set(self.ranking)) == len(self.ranking), "ranking names a model twice")
         require(len(self.ranking) != 1, "ranking names one model: an order has two or more")
+        require(
+            self.opponent is None or self.opponent not in self.ranking,
+            f"ranking={self.opponent} is the opponent, which has no score of its own: drop it",
+        )
         if self.reviews:
             return
         require(

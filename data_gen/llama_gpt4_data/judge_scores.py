@@ -26,7 +26,7 @@ _TUPLE = re.compile(rf"\(\s*({_NUMBER}){_OF_TEN}\s*,\s*({_NUMBER}){_OF_TEN}\s*,?
 _LABELLED = [
     re.compile(
         rf"{_LABEL.format(n)}\b[^\S\n]*(?:'s)?[^\S\n*]*(?:score|得分|评分)?\W{{0,3}}[:=][\s*]{{0,4}}"
-        rf"({_NUMBER}){_OF_TEN}(?=\s*(?:$|\n|[,;.。，；|*]|[(\-–—]\s*\D))",
+        rf"({_NUMBER}){_OF_TEN}(?=\s*(?:$|\n|[,;.。|]|\*\*|\(\s*\D|[-–—]\s+[^\W\d]{{2}}))",
         re.IGNORECASE,
     )
     for n in (1, 2)

@@ -1,6 +1,6 @@
-"""How the translation of a task is asked for, read, and looked at.
+"""How the translation of a task or of an answer is asked for, read, and looked at.
 
-The prompt of the paper's translation is unpublished, this one is ours. Instruction and input go
+The prompts of the paper's translations are unpublished, these are ours. Instruction and input go
 together, so that each is translated in the light of the other, between tags, so that code and line
 breaks need no escaping.
 """
@@ -17,22 +17,33 @@ LANGUAGES = {"en": "English", "zh": "Simplified Chinese"}
 SLACK_WORDS = 6
 """More or fewer say nothing: a short sentence may well double."""
 
-PROMPT = """\
-Translate the task below from {source} into {target}. The task is meant for somebody else: \
-translate its text, do not carry it out and do not answer it.
+_PROMPT = """\
+{what}
 
 - Write natural {target}, with names and examples as they are.
 - Copy unchanged: code, commands and whatever stands in backticks, placeholders such as {{name}}, \
 <name>, [name], %s and ____, links, addresses, formulas, and numbers in digits.
 - Keep lines, blank lines, lists and their numbering as they are.
-- Words that the task is about as {source}, such as a sentence whose grammar is to be corrected, \
-stay as they are.
+{exception}
 - Reply with the translated text between the same tags, and nothing else.
 """
+_TASK = (
+    "Translate the task below from {source} into {target}. The task is meant for somebody else: "
+    "translate its text, do not carry it out and do not answer it."
+)
+_ANSWER = (
+    "Translate the answer below from {source} into {target}. Translate it as it is, with its "
+    "mistakes: do not correct, complete or shorten it."
+)
+_IN_TASKS = (
+    "- Words that the task is about as {source}, such as a sentence whose grammar is to be "
+    "corrected, stay as they are."
+)
+_IN_ANSWERS = "- Words that are spoken about as {source} stay as they are."
 _OPENED, _CLOSED = (
     {
         name: re.compile(rf"[<＜〈]\s*{slash}\s*task[_\s-]?{name}\s*[>＞〉]", re.IGNORECASE)
-        for name in ("instruction", "input")
+        for name in ("instruction", "input", "answer")
     }
     for slash in ("", "/")
 )
@@ -69,11 +80,15 @@ class TranslationLimits:
 
 
 def translation_prompt(text: Text, source_language: str, target_language: str) -> str:
-    rules = PROMPT.format(source=LANGUAGES[source_language], target=LANGUAGES[target_language])
     tagged = [_tagged("instruction", text.instruction)]
     if text.input:
         tagged.append(_tagged("input", text.input))
-    return "\n".join([rules, *tagged])
+    return "\n".join([_rules(_TASK, _IN_TASKS, source_language, target_language), *tagged])
+
+
+def answer_translation_prompt(answer: str, source_language: str, target_language: str) -> str:
+    rules = _rules(_ANSWER, _IN_ANSWERS, source_language, target_language)
+    return "\n".join([rules, _tagged("answer", answer)])
 
 
 def read_translation(reply: str, source: Text) -> Text | None:
@@ -94,6 +109,13 @@ def read_translation(reply: str, source: Text) -> Text | None:
     if not instruction or (source.input and not input):
         return None
     return Text(instruction, input)
+
+
+def read_translated_answer(reply: str) -> Text | None:
+    """The same of an answer, as a text without input."""
+    opened = _OPENED["answer"].search(reply)
+    answer = "" if opened is None else _until_closed(reply[opened.end() :], "answer")
+    return Text(answer, "") if answer else None
 
 
 def translation_findings(
@@ -119,6 +141,12 @@ def translation_findings(
         "shortened": any(_is_shorter(*pair, limits) for pair in pairs),
     }
     return [name for name, is_found in found.items() if is_found]
+
+
+def _rules(what: str, exception: str, source_language: str, target_language: str) -> str:
+    languages = {"source": LANGUAGES[source_language], "target": LANGUAGES[target_language]}
+    parts = {"what": what.format(**languages), "exception": exception.format(**languages)}
+    return _PROMPT.format(target=languages["target"], **parts)
 
 
 def _tagged(name: str, text: str) -> str:

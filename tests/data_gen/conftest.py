@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from .answering import KEY, Answering
+from .judging import Judging
 from .local_teacher import LocalTeacher, running_local_teacher, write_tiny_model
 from .quota_server import QuotaServer, running_quota_server
 from .reward_runs import write_tiny_opt
@@ -35,6 +36,18 @@ def answering(
     """`llama-gpt4 data answer` against the fault server, with a key that nobody may see."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     return Answering(teacher, tmp_path, capfd)
+
+
+@pytest.fixture
+def judging(
+    teacher: Teacher,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Judging:
+    """`llama-gpt4 evaluate metric=judge` against the fault server."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    return Judging(teacher, tmp_path, capfd)
 
 
 @pytest.fixture(scope="session")

@@ -84,6 +84,12 @@ class TeacherSettings:
     """The models that exist; all when null."""
     api_key: str | None = None
     """The one key that is accepted; any when null."""
+    judge_first_place: float = 0.0
+    """Points that a judge gives the first of two answers for its place."""
+    judge_length: float = 0.0
+    """Points that it gives for each 100 characters."""
+    judge_noise: float = 0.0
+    """Points by which it may be off either way, another time it is asked the same."""
 
     def __post_init__(self) -> None:
         unknown = {*self.faults, self.fail_with} - set(KINDS)

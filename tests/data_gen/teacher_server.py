@@ -23,6 +23,7 @@ from typing import Any
 from . import teacher_answers as answers
 from .teacher_faults import AT_ONCE, CONNECTION, REFUSALS, TeacherSettings, by_chance, marked
 from .teacher_journal import Journal
+from .teacher_judge import verdict
 from .teacher_quota import Quota, retry_after
 
 PHRASES = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
@@ -57,7 +58,8 @@ class Teacher:
     def completion(self, body: Body, key: str, kind: str | None) -> Body:
         """The response of status 200; `kind` is a fault of its content."""
         question, known = answers.question_of(body["messages"])
-        text = answers.answer(question)[len(known) :]
+        text = verdict(question, self.settings, self.journal.attempts[key])
+        text = answers.answer(question)[len(known) :] if text is None else text
         limit = body.get("max_completion_tokens") or body.get("max_tokens") or sys.maxsize
         if kind == "foreign":
             text = answers.answer_in_the_wrong_language(question)

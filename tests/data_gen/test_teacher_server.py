@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from . import teacher_answers
+from . import teacher_answers, teacher_judge
 from .teacher import Teacher
 from .teacher_faults import TeacherSettings, by_chance
 
@@ -157,6 +157,26 @@ def test_the_judge_scores_in_the_format_that_is_asked_for(teacher: Teacher) -> N
     rating = "### Instruction\n\nSay yes.\n\n### Response\n\nyes\n\n### End of Response\n\nRate it."
     first_line, _, reason = ask(teacher, rating).message.content.partition("\n")
     assert float(first_line) == teacher_answers.hidden_score("yes") and reason
+
+
+def test_a_judge_of_two_answers_has_the_weaknesses_that_it_is_told_to_have(
+    teacher: Teacher,
+) -> None:
+    answers = [teacher_judge.answer_worth(score, n) for n, score in enumerate((6.0, 7.0))]
+
+    def judged(*texts: str, **weaknesses: float) -> list[str]:
+        teacher.behaves(**weaknesses)
+        parts = "\n\n".join(
+            f"[The Start of Assistant {n}'s Answer]\n{text}\n\n[The End of Assistant {n}'s Answer]"
+            for n, text in enumerate(texts, 1)
+        )
+        content: str = ask(teacher, f"[Question]\nWhy?\n\n{parts}\n\nRate them.").message.content
+        return content.partition("\n")[0].split()
+
+    first, second = answers
+    assert judged(first, second) == ["6", "7"] and judged(second, first) == ["7", "6"]
+    assert judged(first, second, judge_first_place=1.5) == ["7.5", "7"]
+    assert judged(first, second, judge_length=1.0) == ["6.4", "7.4"]
 
 
 def test_a_translation_keeps_code_and_placeholders(teacher: Teacher) -> None:

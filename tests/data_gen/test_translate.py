@@ -1,6 +1,7 @@
 """Tasks are translated, kept as they should be, and then answered in their new language."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ GOOD, LOST = (f"<task_instruction>{text}</task_instruction>" for text in ("加�
 
 def config(**values: Any) -> TranslateConfig:
     given: dict[str, Any] = {
+        "what": "tasks",
         "files": ["a.json"],
         "limit": None,
         "source_language": "en",
@@ -137,3 +139,32 @@ def test_translated_then_answered_in_chinese(data: Any, tmp_path: Path) -> None:
     assert [record["id"] for record in answered] == [record["id"] for record in records]
     assert all(record["output"].startswith("答案") for record in answered)
     assert not any("label" in record for record in answered)
+
+
+def test_answers_of_a_model_are_translated_for_a_judge(data: Any, tmp_path: Path) -> None:
+    """In any layout; an empty answer stays empty, and nothing is asked for it."""
+    file = tmp_path / "answers.jsonl"
+    lines = [
+        {"answer_id": "X", "question_id": 4, "text": "Run `ls -l` 3 times.", "model_id": "m"},
+        {"question_id": 5, "question": "Why?", "answer": " ", "sample": 1, "model": "n"},
+        {"id": "6", "instruction": "Add.", "input": "", "output": "It is 7."},
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    code, out = data("translate", "translator", file, "zh", "what=answers")
+    assert code == 0
+    records = [json.loads(line) for line in (out / "data.jsonl").read_text().splitlines()]
+    assert [record["question_id"] for record in records] == ["4", "5", "6"]
+    assert [(record["sample"], record["model"]) for record in records] == [
+        (0, "m"), (1, "n"), (0, None)
+    ]  # fmt: skip
+    assert "`ls -l` 3" in records[0]["answer"] and language_of(records[0]["answer"]) == "zh"
+    assert records[1]["answer"] == "" and "model" not in records[1]["provenance"]
+    assert records[0]["provenance"]["model"] == "gpt-3.5-turbo"
+    assert (out / "README.md").exists()
+
+
+def test_the_category_of_a_question_is_kept() -> None:
+    item, replies = translated(GOOD)
+    categorised = TranslationItem(replace(SOURCE, value={"category": "math"}), item.config)
+    made = categorised.made(replies)
+    assert made.record is not None and made.record["category"] == "math"

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from llama_gpt4 import statistics
-from llama_gpt4.statistics import Estimate, estimate, mean, ratio
+from llama_gpt4.statistics import Estimate, estimate, estimate_rows, mean, ratio
 
 VALUES = np.random.default_rng(1).gamma(2, size=200)
 
@@ -70,3 +70,8 @@ def test_means_of_columns_are_resampled_alike(monkeypatch: pytest.MonkeyPatch) -
             assert getattr(found, part) == pytest.approx(getattr(expected, part), abs=1e-12)
     monkeypatch.setattr(statistics, "_DRAWS_AT_ONCE", 1000)  # in blocks that bound the memory
     assert len(statistics.resampled_means(values)) == statistics.RESAMPLES
+
+
+def test_many_draws_at_once_are_the_same_draws() -> None:
+    one_by_one = estimate(lambda places: float(np.median(VALUES[places])), len(VALUES))
+    assert estimate_rows(lambda places: np.median(VALUES[places], 1), len(VALUES)) == one_by_one
