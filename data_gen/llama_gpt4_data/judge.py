@@ -102,8 +102,6 @@ def _ask(config: JudgeConfig, entered: Entered) -> tuple[list[Judgement], dict[s
             model: counts | {"sha256": _sha256(counts["file"])}
             for model, counts in entered.counts.items()
         },
-        "requests": len(asked),
-        "spent_usd": generated.spent_usd,
     }
     return [judgement for judgement in judgements if judgement is not None], settings
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from llama_gpt4.config import require
 from llama_gpt4.statistics import Estimate, Floats, estimate_rows, ratio
@@ -51,6 +50,8 @@ def model_scores(pairs: Sequence[PairScores], opponent: str | None) -> ModelScor
 def rank_correlation(scores: Floats) -> Floats:
     """Spearman's, of scores (R, M) with the order of the M columns: 1 where each is lower than the
     one before. NaN where all scores are the same."""
+    from scipy.stats import rankdata  # half a second, and `--help` needs none of it
+
     ranks = rankdata(-scores, axis=1)
     expected = np.arange(scores.shape[1], dtype=float)
     a, b = ranks - ranks.mean(1, keepdims=True), expected - expected.mean()
@@ -60,7 +61,8 @@ def rank_correlation(scores: Floats) -> Floats:
 
 
 def ranked(scores: ModelScores, ranking: Sequence[str]) -> Estimate | None:
-    """Spearman's correlation of relative scores with `ranking`, the best model first."""
+    """Spearman's correlation of relative scores with `ranking`, the best model first; None where
+    there is none, as of models that are all alike."""
     for model in ranking:
         require(
             model in scores.models,
@@ -74,4 +76,5 @@ def ranked(scores: ModelScores, ranking: Sequence[str]) -> Estimate | None:
     def correlations(places: npt.NDArray[np.int64]) -> Floats:
         return rank_correlation(own[places].sum(1) / others[places].sum(1))
 
-    return estimate_rows(correlations, len(own))
+    found = estimate_rows(correlations, len(own))
+    return found if np.isfinite(found.value) else None

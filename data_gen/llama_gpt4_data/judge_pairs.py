@@ -103,7 +103,8 @@ def relative(points: Floats) -> Estimate | None:
     there is no point to compare with."""
     if not len(points) or not points[:, 1].sum():
         return None
-    return ratio(points[:, 0], points[:, 1])
+    with np.errstate(divide="ignore", invalid="ignore"):  # draws in which the opponent has none
+        return ratio(points[:, 0], points[:, 1])
 
 
 def share(values: npt.NDArray[np.bool_] | Floats | None) -> Estimate | None:

@@ -77,7 +77,7 @@ def read_judgements(files: Sequence[str], known: Known) -> list[Judgement]:
             if not isinstance(value, dict):
                 raise InputError(f"{name} is a JSON {json_type(value)}, not an object")
             is_ours = "order" in value and "scores" in value
-            judgement = (_ours if is_ours else _review)(value, file, name, known)
+            judgement = _ours(value, name, known) if is_ours else _review(value, file, name, known)
             place = judgement.question_id, judgement.order, judgement.repeat
             if place in first:
                 raise InputError(
@@ -91,23 +91,25 @@ def read_judgements(files: Sequence[str], known: Known) -> list[Judgement]:
     return found
 
 
-def _ours(value: dict[str, Any], file: str, name: str, known: Known) -> Judgement:
-    order, models = value["order"], value.get("models", value["order"])
-    if len(order) != 2:
+def _ours(value: dict[str, Any], name: str, known: Known) -> Judgement:
+    if isinstance(value["order"], list) and len(value["order"]) == 1:
         raise InputError(
             f"{name} judges one answer, not two: `data compare` makes pairs of ratings"
         )
-    id = str(_required(value, "question_id", name))
-    lengths = value.get("lengths")
+    order = _two(value, "order", str, name)
+    models = _two(value, "models", str, name)
+    if {*models} != {*order}:
+        raise InputError(f"{name}: `order` and `models` name different models")
+    id = _question_id(value, name, known)
     keys = ("text", "judge", "prompt", "prompt_hash", "findings", "failure", "time")
     return Judgement(
         question_id=id,
         category=known.categories.get(id) or value.get("category") or GENERAL,
-        models=(models[0], models[1]),
-        order=(order[0], order[1]),
+        models=models,
+        order=order,
         repeat=value.get("repeat", 0),
         scores=_scores(value["scores"], name),
-        lengths=None if lengths is None else (lengths[0], lengths[1]),
+        lengths=None if value.get("lengths") is None else _two(value, "lengths", int, name),
         source={key: value.get(key) for key in keys},
     )
 
@@ -115,7 +117,7 @@ def _ours(value: dict[str, Any], file: str, name: str, known: Known) -> Judgemen
 def _review(value: dict[str, Any], file: str, name: str, known: Known) -> Judgement:
     """A line of FastChat's. Its `score` counts: what its program could not read was put right by
     hand, and is negative where it was not; then the text is read here."""
-    id = str(_required(value, "question_id", name))
+    id = _question_id(value, name, known)
     text = text_of(_required(value, "text", name), "text", name)
     category = known.categories.get(id, GENERAL)
     prompts = [prompt_for(category)] if known.categories else ["general", "math"]
@@ -166,6 +168,20 @@ def _scores(value: Any, name: str) -> Scores | None:
     if not is_pair or not all(type(score) in (int, float) for score in value):
         raise InputError(f"{name}: its scores are not two numbers: {value}")
     return None if min(value) < 0 else (float(value[0]), float(value[1]))
+
+
+def _question_id(value: dict[str, Any], name: str, known: Known) -> str:
+    id = str(_required(value, "question_id", name))
+    if known.categories and id not in known.categories:
+        raise InputError(f"{name} judges the question {id}, which is not in `questions`")
+    return id
+
+
+def _two(value: dict[str, Any], key: str, kind: type, name: str) -> tuple[Any, Any]:
+    found = _required(value, key, name)
+    if not isinstance(found, list) or [type(each) for each in found] != [kind, kind]:
+        raise InputError(f"{name}: `{key}` is no list of two: {found}")
+    return found[0], found[1]
 
 
 def _required(value: dict[str, Any], key: str, name: str) -> Any:

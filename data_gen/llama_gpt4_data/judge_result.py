@@ -1,5 +1,6 @@
 """`judge.json`: every number of an evaluation with its interval, and the settings that it is of."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -156,5 +157,8 @@ def _sums(points: Any) -> list[float]:
     return [float(total) for total in points.sum(0)]
 
 
-def _estimate(estimate: Estimate | None) -> dict[str, float] | None:
-    return None if estimate is None else asdict(estimate)
+def _estimate(estimate: Estimate | None) -> dict[str, float | None] | None:
+    """JSON has no infinity, which a bound is where draws have nothing to divide by."""
+    if estimate is None:
+        return None
+    return {key: x if math.isfinite(x) else None for key, x in asdict(estimate).items()}

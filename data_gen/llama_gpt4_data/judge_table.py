@@ -14,6 +14,7 @@ def table(result: dict[str, Any], opponent: str | None) -> str:
         f"{counts['scored']:,} scored, {counts['missing']:,} missing"
     ]
     lines += _listed("missing", counts["failures"]) + _listed("found", counts["findings"])
+    lines += _of_files(result["settings"])
     versus = "" if opponent is None else f"against {opponent}"
     lines += ["", *_aligned([(versus, *HEADS), *(_row(pair, opponent) for pair in pairs)])]
     lines += _left_out(pairs)
@@ -39,6 +40,22 @@ def _row(pair: dict[str, Any], opponent: str | None) -> tuple[str, ...]:
         _percent(pair["length_controlled_win_rate"]),
         "" if conflicts is None else f"{conflicts} of {pair['questions']}",
     )
+
+
+def _of_files(settings: dict[str, Any]) -> list[str]:
+    """What is worth knowing of the answers before their scores."""
+    answers = settings.get("answers", {})
+    empty = {model: counts["empty"] for model, counts in answers.items() if counts["empty"]}
+    further = {
+        model: counts["further_samples_left_out"]
+        for model, counts in answers.items()
+        if counts["further_samples_left_out"]
+    }
+    lines = _listed("empty answers, judged as they are", empty)
+    lines += _listed("samples beyond the first, not judged", further)
+    if settings.get("questions_left_out"):
+        lines.append(f"questions that not all models answer: {settings['questions_left_out']}")
+    return lines
 
 
 def _left_out(pairs: Sequence[dict[str, Any]]) -> list[str]:
@@ -68,16 +85,16 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _percent(estimate: dict[str, float] | None) -> str:
-    scaled = estimate and {key: 100 * value for key, value in estimate.items()}
-    return _interval(scaled, "{:.1f}", " %")
+def _percent(estimate: dict[str, Any] | None) -> str:
+    return _interval(estimate, "{:.1%}")
 
 
-def _interval(estimate: dict[str, float] | None, shape: str, unit: str = "") -> str:
+def _interval(estimate: dict[str, Any] | None, shape: str) -> str:
     if estimate is None:
         return "none"
-    value, low, high = (shape.format(estimate[key]) for key in ("value", "low", "high"))
-    return f"{value}{unit} ({low} to {high})"
+    numbers = (estimate[key] for key in ("value", "low", "high"))
+    value, low, high = ("none" if n is None else shape.format(n) for n in numbers)
+    return f"{value} ({low} to {high})"
 
 
 def _listed(what: str, counts: dict[str, int]) -> list[str]:

@@ -62,10 +62,16 @@ def test_scores_that_were_never_put_right_are_read_from_the_text(tmp_path: Path)
         review(question_id=3, text=text, score=[7, 2]),
     ]
     file = write_lines(tmp_path / "review_a_b.jsonl", lines)
-    read, none, other = read_judgements([file], Known({"1": "math", "2": "math"}, {}))
+    read, none, other = read_judgements([file], Known(dict.fromkeys("123", "math"), {}))
     assert read.scores == (7.0, 3.0) and none.scores is None
     assert none.source["failure"] == "unreadable"
     assert other.scores == (7.0, 2.0) and other.source["findings"] == ["unlike_its_text"]
+
+
+def test_a_review_of_other_questions_is_refused(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "review_a_b.jsonl", [review(question_id=81)])
+    with pytest.raises(InputError, match="judges the question 81, which is not in `questions`"):
+        read_judgements([file], Known({"1": "general"}, {}))
 
 
 @pytest.mark.parametrize(
@@ -78,6 +84,16 @@ def test_scores_that_were_never_put_right_are_read_from_the_text(tmp_path: Path)
         ("review_a_b.jsonl", [review(score=["8", 9])], "its scores are not two numbers"),
         ("review_a_b.jsonl", ["x"], "is a JSON string, not an object"),
         ("review_a_b.jsonl", [], "hold no judgement"),
+        (
+            "judgements.jsonl",
+            [{"question_id": 1, "models": ["a", "c"], "order": ["b", "a"], "scores": [8, 9]}],
+            "`order` and `models` name different models",
+        ),
+        (
+            "judgements.jsonl",
+            [{"question_id": 1, "models": ["a", "b"], "order": "ab", "scores": [8, 9]}],
+            "`order` is no list of two: ab",
+        ),
         (
             "judgements.jsonl",
             [{"question_id": 1, "models": ["a"], "order": ["a"], "scores": [8]}],

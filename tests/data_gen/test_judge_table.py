@@ -18,7 +18,7 @@ def test_against_an_opponent() -> None:
     assert shown[0] == "8 judgements by gpt-4: 8 scored, 0 missing"
     heads, row = shown[2:4]
     assert heads.split()[:2] == ["against", "b"] and row.startswith("a ")
-    assert "28 : 26" in row and "107.7 % (107.7 to 107.7)" in row and row.endswith("4 of 4")
+    assert "28 : 26" in row and "107.7% (107.7% to 107.7%)" in row and row.endswith("4 of 4")
     assert len(shown) == 4
 
 
