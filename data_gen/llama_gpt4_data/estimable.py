@@ -24,3 +24,5 @@ class Estimable:
     """Which entry of `conf/data_gen/estimate.yaml` says how long its replies are."""
     rounds: Callable[[Any], int] = lambda config: 1
     """How often so many items are asked."""
+    per_limit: Callable[[Any], int] = lambda config: 1
+    """Items that `limit` counts as one."""

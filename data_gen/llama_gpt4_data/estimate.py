@@ -61,6 +61,8 @@ class Estimate:
     paid_usd: float
     price: Price | None
     """None: it is not known."""
+    per_limit: int
+    """Items that `limit` counts as one."""
 
     @property
     def usd(self) -> tuple[float, float]:
@@ -120,6 +122,7 @@ def estimate(estimable: Estimable, config: Any) -> Estimate:
         coming=forecast(seen, prior, longest_answer(endpoint.parameters), n_unseen),
         paid_usd=ledger.spent_usd,
         price=price,
+        per_limit=estimable.per_limit(config),
     )
 
 
@@ -133,7 +136,7 @@ def described(
         f"{task} by {endpoint.model} at {endpoint.address}; nothing was sent",
         f"  requests  {coming.requests:,.0f} to send{_paid(found)}",
         f"  input     {coming.input_tokens:,.0f} tokens, counted by {encoding}",
-        f"  output    {output} tokens, {_basis(coming)}",
+        f"  output    {output} tokens, {_basis(coming, found.per_limit)}",
     ]
     if found.price is None:
         return "\n".join([*lines, f"  cost      {unpriced(endpoint)}"])
@@ -161,13 +164,14 @@ def _paid(found: Estimate) -> str:
     return f"; {found.seen.n_paid:,} more are in the journal, paid already{usd}"
 
 
-def _basis(coming: Forecast) -> str:
+def _basis(coming: Forecast, per_limit: int = 1) -> str:
     """Where the range of the output comes from, and how it gets narrower."""
     pilot, output = coming.pilot, coming.output
     if not pilot:
-        limit = min(PILOT, round(coming.requests / 3))
+        items = min(PILOT, round(coming.requests / 3))
+        limit = -(-items // per_limit)
         hint = f": a run with limit={limit} first, and this comes from its replies"
-        return "a rough guess" + (hint if limit >= SMALLEST_PILOT else "")
+        return "a rough guess" + (hint if items >= SMALLEST_PILOT else "")
     frac = (output.high - output.low) / 2 / output.middle if output.middle else 0.0
     basis = f"±{frac:.0%}: {len(pilot):,} items in the journal have {fmean(pilot):,.0f} on average"
     if frac > GOOD_FRAC:  # so that not all of the pilot's answers are empty

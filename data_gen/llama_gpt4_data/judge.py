@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require_one_of
+from llama_gpt4.config import require, require_one_of
 from llama_gpt4.errors import InputError
 from llama_gpt4.files import write_json, write_jsonl
 from llama_gpt4.help import wants_help
@@ -21,7 +21,7 @@ from llama_gpt4_data.generate import Generated, generate
 from llama_gpt4_data.journal import Journal
 from llama_gpt4_data.judge_answers import Entered, read_categories, read_entered
 from llama_gpt4_data.judge_config import JudgeConfig
-from llama_gpt4_data.judge_items import JudgingItem, judging_items, once
+from llama_gpt4_data.judge_items import JudgingItem, judging_items, once, pairs_of
 from llama_gpt4_data.judge_prompts import PROMPTS, judging_messages
 from llama_gpt4_data.judge_records import Judgement, Known, known_answers, read_judgements
 from llama_gpt4_data.judge_result import judgement_counts, result
@@ -52,6 +52,9 @@ ESTIMABLE = Estimable(
     items=items,
     endpoint=lambda config: config.judge,
     replies=lambda config: "judgement",
+    per_limit=lambda config: (
+        2 * config.repeats * len(pairs_of(list(config.answers), config.opponent))
+    ),
 )
 
 
@@ -142,6 +145,12 @@ def _read(config: JudgeConfig) -> tuple[list[Judgement], dict[str, Any]]:
     models = tuple(dict.fromkeys(model for each in judgements for model in each.models))
     if config.opponent is not None:
         require_one_of("opponent", config.opponent, models)
+        for each in judgements:
+            require(
+                config.opponent in each.models,
+                f"reviews judge {' : '.join(each.models)}, without opponent={config.opponent}: "
+                "leave the file out, or take opponent=null",
+            )
     settings = _settings(config)
     settings["reviews"] = {file: _sha256(file) for file in config.reviews}
     return judgements, settings

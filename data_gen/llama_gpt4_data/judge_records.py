@@ -125,6 +125,7 @@ def _review(value: dict[str, Any], file: str, name: str, known: Known) -> Judgem
     given = _scores(value.get("score"), name)
     findings = ["unlike_its_text"] if given and read and given != read else []
     models, lengths = _models(value, file, name, known)
+    judge = value.get("reviewer_id")  # in some files a place in a list of reviewers
     return Judgement(
         question_id=id,
         category=category,
@@ -135,7 +136,7 @@ def _review(value: dict[str, Any], file: str, name: str, known: Known) -> Judgem
         lengths=lengths,
         source={
             "text": text,
-            "judge": value.get("reviewer_id"),
+            "judge": f"reviewer {judge}" if isinstance(judge, int) else judge,
             "prompt": prompt_for(category),
             "prompt_hash": None,
             "findings": findings,

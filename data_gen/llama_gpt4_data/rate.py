@@ -157,6 +157,7 @@ ESTIMABLE = Estimable(
     items=items,
     endpoint=lambda config: config.judge,
     replies=lambda config: f"rating_{config.language}",
+    per_limit=lambda config: len(config.answers) * config.repeats,
 )
 
 

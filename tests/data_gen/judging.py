@@ -38,7 +38,7 @@ def judgement(
     question_id: str, order: str, scores: tuple[float, float] | None, **values: Any
 ) -> Judgement:
     """Of the models that are called by the letters of `order`, such as "ba"."""
-    first, second = order
+    first, second = order[0], order[1]
     a, b = sorted(order)
     given: dict[str, Any] = {
         "category": "general",

@@ -231,6 +231,8 @@ def test_its_cost_is_estimated_before(judging: Judging) -> None:
     assert cli.main(["estimate", "judge", *arguments]) == 0
     out = judging._capture.readouterr().out
     assert "judge by gpt-4" in out and "12 to send" in out and "$" in out
+    assert cli.main(["estimate", "judge", *arguments, "repeats=20"]) == 0
+    assert "limit=1 first" in judging._capture.readouterr().out, "which is 40 requests"
     assert judging.teacher.stats().requests == 0
     assert cli.main(["estimate", "judge", *arguments, "reviews=[a.jsonl]"]) == 2
 
@@ -286,23 +288,24 @@ def test_chinese_opponents_as_in_figure_5(judging: Judging, tmp_path: Path) -> N
     assert judged.result["pairs"][0]["questions"] == 2
 
 
-@pytest.mark.parametrize(
-    "arguments, words",
-    [
-        (["answers={a: a.jsonl}"], "answers names fewer than two models"),
-        (["opponent=c"], "opponent=c is not one of a, b"),
-        (["repeats=0"], "repeats=0 must be positive"),
-        (["ranking=[a,c]"], "ranking=c is not one of a, b"),
-        (["questions=null"], "questions has no value"),
-        (["policy.unreadable=keep"], "policy.unreadable=keep is not one of drop, retry"),
-    ],
-)
-def test_bad_keys_are_one_line(judging: Judging, arguments: list[str], words: str) -> None:
-    judged = judging("questions=q.jsonl", "answers={a: a.jsonl, b: b.jsonl}", *arguments)
-    if arguments == ["answers={a: a.jsonl}"]:
-        judged = judging("questions=q.jsonl", *arguments)
-    assert judged.code == 2 and words in judged.complaint
+def test_bad_keys_are_one_line_before_anything_is_written(judging: Judging) -> None:
+    judged = judging("questions=q.jsonl", "answers={a: a.jsonl}")
+    assert judged.code == 2 and "answers names fewer than two models" in judged.complaint
+    judged = judging("questions=q.jsonl", "answers={a: a.jsonl, b: b.jsonl}", "repeat=2")
+    assert judged.code == 2 and "repeats" in judged.complaint
+    judged = judging("questions=q.jsonl", "answers={a: a.jsonl, b: b.jsonl}")
+    assert judged.code == 2 and "questions=q.jsonl does not exist" in judged.complaint
     assert not judged.folder.exists()
+
+
+def test_reviews_of_other_pairs_than_the_opponent_s_are_refused(judging: Judging) -> None:
+    judged = judging(
+        judging.questions("One?"), judging.answers(a=["x"], b=["y"], c=["z"]), "repeats=2"
+    )
+    saved = judging.folder / "saved.jsonl"
+    (judged.folder / "judgements.jsonl").rename(saved)
+    again = judging(f"reviews=[{saved}]", "opponent=a")
+    assert again.code == 2 and "reviews judge b : c, without opponent=a" in again.complaint
 
 
 def test_nothing_is_written_over_what_is_read(judging: Judging) -> None:

@@ -44,7 +44,7 @@ PUBLISHED = {
 llama-13b against vicuna-13b, gpt35 against vicuna-13b new-hp-fp16, bard and llama-13b against
 vicuna-7b."""
 
-FIGURE_4 = {
+FIGURE_4: dict[str, dict[str, Any]] = {
     "a_ranks_vs_chatgpt": {
         "R1": 93.553, "R2": 91.642, "R3": 91.416, "R4": 89.238, "R5": 89.299, "B": 91.373,
     },
