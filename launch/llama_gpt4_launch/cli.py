@@ -13,7 +13,7 @@ VERBS = {
     "plan": ("llama_gpt4_launch.plan", "say what a training needs, and whether it fits the GPUs"),
     "export": ("llama_gpt4.export", "make a Hugging Face folder of a checkpoint"),
     "answer": ("llama_gpt4.answer", "let a model answer a file of questions"),
-    "evaluate": ("llama_gpt4.evaluate", "measure answers: by a judge, by ROUGE, by human votes"),
+    "evaluate": ("llama_gpt4.evaluate", "measure answers, texts and reward models"),
     "doctor": ("llama_gpt4_launch.doctor", "check that all hosts are ready for a training"),
     "chat": ("llama_gpt4.chat", "talk to a model"),
     "reward": ("llama_gpt4_launch.reward", "train a model that learns which answer is better"),
