@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 from statistics import mean, median
 
+import numpy as np
 import pytest
 from llama_gpt4_data import cli
+from llama_gpt4_data.ranked import answer_lines, ranked
 
 from .batch_server import running_batch_server
 from .judging import Judging, read_lines, write_lines
+from .ranking import candidates
 from .teacher_judge import answer_worth
 from .teacher_tasks import _digest as digest
 
@@ -217,6 +220,21 @@ def test_groups_of_rank_are_compared_with_their_order(judging: Judging) -> None:
     }
     assert "rank correlation with the order R1, R2, R3: 1.00" in judged.out
     assert judged.result["models"]["scores"].keys() == {"R1", "R2", "R3"}
+
+
+def test_the_files_of_rank_are_judged_as_they_are(judging: Judging) -> None:
+    found = ranked(candidates(["a0", "a1"], ["b0", "b1"]), None, np.array([[1.0, 2], [4, 3]]))
+    files = {
+        group.name: write_lines(judging.folder / f"{group.name}.jsonl", answer_lines(found, group))
+        for group in found.groups
+    }
+    questions = [{"question_id": q.question_id, "text": q.text} for q in found.questions]
+    asked = write_lines(judging.folder / "asked.jsonl", questions)
+    named = ", ".join(f"{name}: {file}" for name, file in files.items())
+    judged = judging(f"questions={asked}", f"answers={{{named}}}")
+    assert judged.code == 0, judged.err
+    [pair] = judged.result["pairs"]
+    assert pair["models"] == ["R1", "R2"] and pair["questions"] == 2
 
 
 def test_its_cost_is_estimated_before(judging: Judging) -> None:
