@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UNLESS_ASKED := and not gpu and not slow and not cluster
 
-.PHONY: train test proofs lint
+.PHONY: train test paper proofs lint
 
 train: .venv/installed
 	$(BIN)/llama-gpt4 train run_dir=runs/tiny
@@ -14,6 +14,10 @@ train: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not distributed and not e2e $(UNLESS_ASKED)"
 	$(BIN)/python -m pytest -m "(distributed or e2e) $(UNLESS_ASKED)"
+
+# The paper from end to end, offline and in small.
+paper: .venv/installed
+	OPENAI_API_KEY=none $(BIN)/python -m tests.e2e.paper_in_small runs/paper
 
 # Longer proofs, that a model learns what is claimed.
 proofs: .venv/installed

@@ -152,11 +152,9 @@ def _record(value: Any, file: str, index: int) -> Record:
     name = record_name(file, index)
     if not isinstance(value, dict):
         raise InputError(f"{name} is a JSON {json_type(value)}, not an object")
-    is_answer = "instruction" not in value and value.keys() >= {"question", "answer"}
     # Of a teacher's cut answers `data answer` has a policy; nobody else looks at a model's own.
-    is_cut = is_answer and value.get("finish_reason") == "length"
-    if is_answer:
-        value = _answered(value, name)
+    is_cut = _is_answer(value) and value.get("finish_reason") == "length"
+    value = as_record(value, name)
     for key in ("instruction", "output"):
         if key not in value:
             keys = ", ".join(map(str, value)) or "none"
@@ -177,13 +175,20 @@ def _record(value: Any, file: str, index: int) -> Record:
     )
 
 
-def _answered(line: dict[str, Any], name: str) -> dict[str, Any]:
-    """A line of `llama-gpt4 answer` or `rank` as a record; its question ends in its input."""
-    question, input = text_of(line["question"], "question", name), line.get("input") or ""
-    return {
+def _is_answer(value: dict[str, Any]) -> bool:
+    return "instruction" not in value and value.keys() >= {"question", "answer"}
+
+
+def as_record(value: Any, name: str) -> Any:
+    """A line of `llama-gpt4 answer` or `rank` with the keys of a record as well; its question ends
+    in its input. Anything else as it is."""
+    if not isinstance(value, dict) or not _is_answer(value):
+        return value
+    question, input = text_of(value["question"], "question", name), value.get("input") or ""
+    return value | {
         "instruction": question.removesuffix(f"\n{input}") if input else question,
         "input": input,
-        "output": line["answer"],
+        "output": value["answer"],
     }
 
 

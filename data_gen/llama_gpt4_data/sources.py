@@ -8,7 +8,7 @@ from typing import Any
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.questions import OWN_IDS, hashed_id, question_of
-from llama_gpt4.records import json_values, read_bytes, record_name
+from llama_gpt4.records import as_record, json_values, read_bytes, record_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Source:
     index: int
     """Place in a JSON array, from 0; line of a JSONL file, from 1."""
     value: dict[str, Any]
-    """The record as it stands in the file."""
+    """The record as it stands in the file, a model's answer with a record's keys as well."""
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -45,6 +45,7 @@ def read_sources(files: Sequence[str], limit: int | None) -> list[Source]:
         for index, value in json_values(read_bytes(file), file):
             if limit is not None and len(sources) >= limit:
                 return sources
+            value = as_record(value, record_name(file, index))
             question = question_of(value, record_name(file, index))
             own = any(key in value for key in OWN_IDS)
             pair = (question.instruction, question.input)

@@ -70,3 +70,12 @@ def test_bad_files_are_named(write_json: WriteJson, tmp_path: Path) -> None:
         read_sources([write_json([{"output": "x"}])], None)
     with pytest.raises(InputError, match="hold no record"):
         read_sources([write_json([])], None)
+
+
+def test_answers_of_a_model_are_sources(tmp_path: Path) -> None:
+    """`data rate` takes what `llama-gpt4 answer` and `rank` write."""
+    line = {"question_id": "a", "question": "Add.\n2, 2", "input": "2, 2", "answer": "4"}
+    path = tmp_path / "answers.jsonl"
+    path.write_text(json.dumps(line) + "\n")
+    [found] = read_sources([str(path)], None)
+    assert (found.id, found.instruction, found.input, found.output) == ("a", "Add.", "2, 2", "4")
