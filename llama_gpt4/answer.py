@@ -84,8 +84,8 @@ class AnswerConfig:
 
     model: TrainedModel
     questions: str
-    """JSON or JSONL of Alpaca records, Vicuna questions or the 252 user-oriented instructions;
-    `sample:en` and `sample:zh` are the shipped records."""
+    """JSON or JSONL of Alpaca records, Vicuna questions, the 252 user-oriented instructions or
+    Unnatural Instructions; `sample:en` and `sample:zh` are the shipped records."""
     output: str
     """The file of answers, one JSON object a line. What is in it already is not asked again, and a
     file with answers to other questions is refused."""

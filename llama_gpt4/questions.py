@@ -1,4 +1,5 @@
-"""Files of questions: Alpaca's records, Vicuna's questions, the 252 user-oriented instructions."""
+"""Files of questions: Alpaca's records, Vicuna's questions, the 252 user-oriented instructions,
+Unnatural Instructions."""
 
 import hashlib
 import json
@@ -48,8 +49,9 @@ class Question:
 def read_questions(file: str) -> list[Question]:
     """The questions of `file`, a path or `sample:en` or `sample:zh`, in their order, each once.
 
-    A question is a record with `instruction` and maybe `input` (Alpaca), with `instruction` and
-    `instances` of exactly one `input` (Self-Instruct), or with `text` (Vicuna).
+    A question is a record with `instruction` and maybe `input` (Alpaca), each of the `instances` of
+    a record with `instruction` (Self-Instruct, Unnatural Instructions), or a record with `text` or
+    one of `turns` (Vicuna).
     """
     if not file.startswith("sample:") and not Path(file).exists():
         raise InputError(f"questions={file} does not exist")
@@ -57,17 +59,19 @@ def read_questions(file: str) -> list[Question]:
     first: dict[str, str] = {}
     for index, value in json_values(read_bytes(file), file):
         name = record_name(file, index)
-        question = question_of(value, name)
-        # 7 and "7" are one id to whoever joins files by it.
-        before = first.setdefault(str(question.question_id), name)
-        if before == name:
-            questions.append(question)
-        elif any(key in value for key in OWN_IDS):
-            raise InputError(
-                f"{name} has the question_id {question.question_id!r} of {before}: give it another"
-            )
-        else:
-            log.warning("%s asks the same as %s: it is answered once", name, before)
+        for question in questions_of(value, name):
+            # 7 and "7" are one id to whoever joins files by it.
+            before = first.get(str(question.question_id))
+            if before is None:
+                first[str(question.question_id)] = name
+                questions.append(question)
+            elif any(key in value for key in OWN_IDS):
+                raise InputError(
+                    f"{name} has the question_id {question.question_id!r} of {before}: "
+                    "give it another"
+                )
+            else:
+                log.warning("%s asks the same as %s: it is answered once", name, before)
     if not questions:
         raise InputError(f"{file} holds no question")
     return questions
@@ -79,37 +83,69 @@ def hashed_id(instruction: str, input: str) -> str:
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
-def question_of(value: Any, name: str) -> Question:
-    """What the JSON `value` asks; `name` is what messages call it."""
+def questions_of(value: Any, name: str) -> list[Question]:
+    """What the JSON `value` asks, one question for each of its instances; `name` is what messages
+    call it."""
     if not isinstance(value, dict):
         raise InputError(f"{name} is a JSON {json_type(value)}, not an object")
-    if "instruction" in value:
-        key, source, where = "instruction", value, name
-        if "instances" in value:
-            source, where = _only_instance(value, name), f"{name}: its instance"
-        input = source.get("input")
-        input = without_placeholder(text_of(input, "input", where)) if input is not None else ""
-    elif "text" in value:
-        key, input = "text", ""
-    else:
-        keys = ", ".join(map(str, value)) or "none"
-        raise InputError(f"{name} has no key `instruction` or `text` (its keys: {keys})")
-    instruction = text_of(value[key], key, name)
+    key, instruction = _instruction(value, name)
     if not instruction.strip():
         raise InputError(f"{name}: `{key}` is empty")
+    inputs = _inputs(value, name) if key == "instruction" else [""]
     own = next((_own_id(value, key, name) for key in OWN_IDS if key in value), None)
-    return Question(
-        question_id=hashed_id(instruction, input) if own is None else own,
-        instruction=instruction,
-        input=input,
-    )
+    if own is not None and len(inputs) > 1:
+        raise InputError(
+            f"{name}: the id {own!r} names {len(inputs)} `instances`: make them records of their "
+            "own, or drop the id"
+        )
+    return [
+        Question(
+            question_id=hashed_id(instruction, input) if own is None else own,
+            instruction=instruction,
+            input=input,
+        )
+        for input in inputs
+    ]
 
 
-def _only_instance(value: dict[str, Any], name: str) -> dict[str, Any]:
-    instances = value["instances"]
-    if not isinstance(instances, list) or len(instances) != 1 or not isinstance(instances[0], dict):
+def question_of(value: Any, name: str) -> Question:
+    """What the JSON `value` asks, where that has to be a single question."""
+    questions = questions_of(value, name)
+    if len(questions) != 1:
         raise InputError(f"{name}: `instances` is not a list of exactly one object")
-    return instances[0]
+    return questions[0]
+
+
+def _instruction(value: dict[str, Any], name: str) -> tuple[str, str]:
+    """The key that holds what is to be done, and its text."""
+    for key in ("instruction", "text"):
+        if key in value:
+            return key, text_of(value[key], key, name)
+    if "turns" in value:
+        turns = value["turns"]
+        if not isinstance(turns, list) or len(turns) != 1:
+            raise InputError(f"{name}: `turns` is not a list of one text, and only one is answered")
+        return "turns", text_of(turns[0], "turns", name)
+    keys = ", ".join(map(str, value)) or "none"
+    raise InputError(f"{name} has no key `instruction`, `text` or `turns` (its keys: {keys})")
+
+
+def _inputs(value: dict[str, Any], name: str) -> list[str]:
+    """The inputs of a record with `instruction`: its own, or those of its instances."""
+    if "instances" not in value:
+        return [_input(value, name)]
+    instances = value["instances"]
+    if not isinstance(instances, list) or not instances:
+        raise InputError(f"{name}: `instances` is not a list of objects")
+    for instance in instances:
+        if not isinstance(instance, dict):
+            raise InputError(f"{name}: one of its `instances` is a JSON {json_type(instance)}")
+    return [_input(instance, f"{name}: its instance") for instance in instances]
+
+
+def _input(value: dict[str, Any], name: str) -> str:
+    input = value.get("input")
+    return "" if input is None else without_placeholder(text_of(input, "input", name))
 
 
 def _own_id(value: dict[str, Any], key: str, name: str) -> str | int:

@@ -14,7 +14,7 @@ from llama_gpt4.errors import InputError
 SAMPLES = ("en", "zh", "comparisons_en", "comparisons_zh")
 """What is shipped in the package, read as `sample:en` and so on: records, and comparisons."""
 
-OF_RECORDS = frozenset({"instruction", "text", "answer", "question_id"})
+OF_RECORDS = frozenset({"instruction", "text", "turns", "answer", "question_id"})
 """Keys of which every line of a file of records, questions, answers or judgements has one."""
 
 NO_INPUT = frozenset(

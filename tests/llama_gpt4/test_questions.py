@@ -1,6 +1,7 @@
 """Files of questions: what is read, and the one line about what is not."""
 
 import json
+import os
 
 import pytest
 
@@ -62,6 +63,43 @@ def test_user_oriented_instructions_keep_their_names(tmp_path):
     )
 
 
+def test_vicunas_later_files_hold_turns(tmp_path):
+    vicuna = {"question_id": 7, "category": "generic", "turns": ["How do I sleep better?"]}
+    (question,) = read_questions(write(tmp_path, [vicuna]))
+    assert (question.question_id, question.text) == (7, "How do I sleep better?")
+
+
+def test_each_instance_of_unnatural_instructions_is_a_question(tmp_path):
+    core = {
+        "instruction": "Name the animal.",
+        "instances": [
+            {
+                "instruction_with_input": f"Name the animal.\n{sound}",
+                "input": sound,
+                "constraints": "None.",
+                "output": "",
+            }
+            for sound in ("Moo.", "Miaow.")
+        ],
+    }
+    questions = read_questions(write(tmp_path, [core]))
+    assert [q.text for q in questions] == ["Name the animal.\nMoo.", "Name the animal.\nMiaow."]
+    answered = {"instruction": "Name the animal.", "input": "Moo.", "output": "cow", "label": "Cow"}
+    (same,) = read_questions(write(tmp_path, [answered], "gpt4.jsonl"))
+    assert same == questions[0], "the published 9,000 records join with the core set by id"
+
+
+@pytest.mark.parametrize(
+    ("file", "n"),
+    [("vicuna_question_80.jsonl", 80), ("user_oriented_instructions.jsonl", 252)],
+)
+def test_the_published_question_files(file, n):
+    folder = os.environ.get("LLAMA_GPT4_REAL_DATA")
+    if not folder:
+        pytest.skip("LLAMA_GPT4_REAL_DATA names no folder of the published data")
+    assert len(read_questions(f"{folder}/{file}")) == n
+
+
 def test_the_shipped_records_are_questions():
     for sample in ("sample:en", "sample:zh"):
         questions = read_questions(sample)
@@ -79,8 +117,19 @@ def test_a_byte_order_mark_and_blank_lines_are_no_questions(tmp_path):
     ("values", "message"),
     [
         (
-            [{"text": "a"}, {"turns": ["b"]}],
-            "record 2 has no key `instruction` or `text` (its keys",
+            [{"text": "a"}, {"question": "b"}],
+            "record 2 has no key `instruction`, `text` or `turns` (its keys: question)",
+        ),
+        ([{"turns": ["a", "b"]}], "record 1: `turns` is not a list of one text"),
+        ([{"turns": "a"}], "record 1: `turns` is not a list of one text"),
+        ([{"turns": [5]}], "record 1: `turns` is a JSON number, not a string"),
+        (
+            [{"instruction": "a", "instances": [{"input": "b"}, 5]}],
+            "record 1: one of its `instances` is a JSON number",
+        ),
+        (
+            [{"id": "t1", "instruction": "a", "instances": [{"input": "b"}, {"input": "c"}]}],
+            "record 1: the id 't1' names 2 `instances`",
         ),
         ([5], "record 1 is a JSON number, not an object"),
         ([{"text": 5}], "record 1: `text` is a JSON number, not a string"),
@@ -98,7 +147,7 @@ def test_a_byte_order_mark_and_blank_lines_are_no_questions(tmp_path):
         ([{"text": "a", "id": ""}], '`id` is neither a number nor a text: ""'),
         (
             [{"instruction": "a", "instances": []}],
-            "`instances` is not a list of exactly one object",
+            "`instances` is not a list of objects",
         ),
         (
             [{"instruction": "a", "instances": [{"input": 1}]}],

@@ -51,7 +51,7 @@ def test_samples_are_read_and_their_languages_told() -> None:
     [
         ("[]", "holds no record"),
         ("[3]", "record 0 is a JSON number, not an object"),
-        ('[{"title": "x"}]', "has no key `instruction` or `text`"),
+        ('[{"title": "x"}]', "has no key `instruction`, `text` or `turns`"),
         ('[{"instruction": "x", "output": ["a", "b"]}]', "`output` is a JSON array"),
     ],
 )
