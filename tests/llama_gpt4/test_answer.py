@@ -80,6 +80,14 @@ def test_a_cut_file_goes_on_and_comes_out_the_same(folder, questions, tmp_path):
     assert lines_of(whole)[0]["decoding"]["seed"] == 3
 
 
+def test_the_decoding_of_fastchat_is_stored_with_the_answers(folder, questions, tmp_path):
+    output = tmp_path / "answers.jsonl"
+    known = ["decoding=fastchat", "decoding.max_new_tokens=3"]
+    assert answer(folder, questions, output, *known) == ExitCode.DONE
+    stored = {"max_new_tokens": 3, "temperature": 0.7, "top_p": 1.0, "seed": 42}
+    assert [line["decoding"] for line in lines_of(output)] == [stored] * len(KNOWN)
+
+
 def test_more_samples_and_questions_are_added(folder, questions, tmp_path):
     output = tmp_path / "answers.jsonl"
     drawn = ["decoding=paper", "decoding.max_new_tokens=3"]
