@@ -281,8 +281,8 @@ mean. {repeats} interleaved repeats; medians. Load averages before the runs: {mi
 {table}
 
 `distinct responses/s` counts a response once, however many pairs it is in; TRL reads it once
-a pair. Of the tokens that we read, {work.prompt_share:.0%} are of a prompt that was read before, for
-another of its responses.
+a pair. Of the tokens that we read, {work.prompt_share:.0%} are of a prompt that was read before,
+for another of its responses.
 """
     path.with_suffix(".md").write_text(text)
 
