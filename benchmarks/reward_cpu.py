@@ -32,7 +32,6 @@ OURS = "ours"
 class Contest:
     """What both sides train on what."""
 
-    backbone: str
     responses: int
     """To a prompt; all of their pairs count."""
     prompts_per_step: int
@@ -45,9 +44,8 @@ class Contest:
 
 
 CONTESTS = {
-    "llama_pairs": Contest("llama", 2, 4, (2, 1)),
-    "llama_three": Contest("llama", 3, 8, (12, 3)),
-    "opt_pairs": Contest("opt", 2, 4, (2, 1)),
+    "llama_pairs": Contest(2, 4, (2, 1)),
+    "llama_three": Contest(3, 8, (12, 3)),
 }
 
 
@@ -90,7 +88,7 @@ def _arguments() -> argparse.Namespace:
 
 def compete(name: str, contest: Contest, folder: Path, arguments: argparse.Namespace) -> None:
     writer = multiprocessing.get_context("spawn").Process(
-        target=write_model, args=(contest.backbone, folder / "model")
+        target=write_model, args=(folder / "model",)
     )
     writer.start()
     writer.join()
@@ -109,20 +107,24 @@ def compete(name: str, contest: Contest, folder: Path, arguments: argparse.Names
     print(table, flush=True)
 
 
-def write_model(backbone: str, folder: Path) -> None:
+def write_model(folder: Path) -> None:
     """The reward model that all start from, in Hugging Face format."""
     import torch
-    import transformers as hub
+    from transformers import LlamaConfig, LlamaForSequenceClassification
 
     torch.manual_seed(0)
-    shared = {"vocab_size": 32000, "hidden_size": 256, "num_hidden_layers": 8, "num_labels": 1}
-    shared |= {"num_attention_heads": 8, "max_position_embeddings": 2048, "pad_token_id": 0}
-    if backbone == "llama":
-        config = hub.LlamaConfig(**shared, intermediate_size=688, rms_norm_eps=1e-6)
-        hub.LlamaForSequenceClassification(config).save_pretrained(folder)
-    else:
-        config = hub.OPTConfig(**shared, ffn_dim=1024, word_embed_proj_dim=256, dropout=0.0)
-        hub.OPTForSequenceClassification(config).save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=32000,
+        hidden_size=256,
+        intermediate_size=688,
+        num_hidden_layers=8,
+        num_attention_heads=8,
+        max_position_embeddings=2048,
+        rms_norm_eps=1e-6,
+        pad_token_id=0,
+        num_labels=1,
+    )
+    LlamaForSequenceClassification(config).save_pretrained(folder)
 
 
 def write_sample(responses: int, path: Path) -> None:
@@ -271,7 +273,7 @@ def store(name: str, contest: Contest, work: Work, runs: list[Measured], table: 
     text = f"""# Training a reward model on two CPU processes: us and TRL ({name})
 
 Written by `python benchmarks/reward_cpu.py` on {date.today()}, commit {commit()}.
-{cpu_model()}, {os.cpu_count()} cores; {versions(sys.executable)}. {contest.backbone.upper()} with
+{cpu_model()}, {os.cpu_count()} cores; {versions(sys.executable)}. LLaMA with
 hidden 256, 8 layers, vocabulary 32,000; float32, ZeRO-3 over {RANKS} ranks of one thread.
 {contest.prompts_per_step} prompts of {contest.responses} responses a step, that is
 {contest.pairs_per_step} pairs; a response with its prompt has {work.mean_tokens:.0f} tokens in the
