@@ -103,7 +103,7 @@ def compete(name: str, contest: Contest, folder: Path, arguments: argparse.Names
             runs.append(run)
         # Each time, so that a run that is ended leaves the repeats that it has measured.
         table = "\n".join(table_lines(contest, work, runs, arguments.steps))
-        store(name, contest, work, runs, table)
+        store(name, contest, work, runs, table, arguments.steps)
     print(table, flush=True)
 
 
@@ -261,7 +261,9 @@ def table_lines(contest: Contest, work: Work, runs: list[Measured], steps: int) 
         yield f"| {name} | " + " | ".join(cells) + " |"
 
 
-def store(name: str, contest: Contest, work: Work, runs: list[Measured], table: str) -> None:
+def store(
+    name: str, contest: Contest, work: Work, runs: list[Measured], table: str, steps: int
+) -> None:
     """Every run to results/reward_cpu_<contest>.csv; the table, and what it is of, to .md."""
     path = HERE / "results" / f"reward_cpu_{name}"
     with open(path.with_suffix(".csv"), "w", newline="") as file:
@@ -272,12 +274,12 @@ def store(name: str, contest: Contest, work: Work, runs: list[Measured], table: 
     repeats = sum(run.side == OURS for run in runs)
     text = f"""# Training a reward model on two CPU processes: us and TRL ({name})
 
-Written by `python benchmarks/reward_cpu.py` on {date.today()}, commit {commit()}.
+Written by `python benchmarks/reward_cpu.py --steps {steps}` on {date.today()}, commit {commit()}.
 {cpu_model()}, {os.cpu_count()} cores; {versions(sys.executable)}. LLaMA with
 hidden 256, 8 layers, vocabulary 32,000; float32, ZeRO-3 over {RANKS} ranks of one thread.
 {contest.prompts_per_step} prompts of {contest.responses} responses a step, that is
 {contest.pairs_per_step} pairs; a response with its prompt has {work.mean_tokens:.0f} tokens in the
-mean. {repeats} interleaved repeats; medians. Load averages before the runs: {min(loads):.1f} to
+mean. {repeats} interleaved repeats of {steps} steps after the warm-up; medians. Load averages before the runs: {min(loads):.1f} to
 {max(loads):.1f}, our own runs included.
 
 {table}
