@@ -279,8 +279,8 @@ Written by `python benchmarks/reward_cpu.py --steps {steps}` on {date.today()}, 
 hidden 256, 8 layers, vocabulary 32,000; float32, ZeRO-3 over {RANKS} ranks of one thread.
 {contest.prompts_per_step} prompts of {contest.responses} responses a step, that is
 {contest.pairs_per_step} pairs; a response with its prompt has {work.mean_tokens:.0f} tokens in the
-mean. {repeats} interleaved repeats of {steps} steps after the warm-up; medians. Load averages before the runs: {min(loads):.1f} to
-{max(loads):.1f}, our own runs included.
+mean. {repeats} interleaved repeats of {steps} steps after the warm-up; medians. Load averages
+before the runs: {min(loads):.1f} to {max(loads):.1f}, our own runs included.
 
 {table}
 
