@@ -1,4 +1,4 @@
-"""The whole paper, shortened: the strong teacher's model is the better one, with confidence."""
+"""The whole paper in small: the strong teacher's model is the better one, with confidence."""
 
 import json
 import os
@@ -16,7 +16,7 @@ def test_the_stronger_teacher_makes_the_better_model(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", "1")
-    found = main(tmp_path, train_steps=90)
+    found = main(tmp_path, train_steps=150)
     assert found["relative_score"]["low"] > 1 and found["win_rate"]["low"] > 0.5
     groups = json.loads((tmp_path / "judged_groups" / "judge.json").read_text())["models"]
     assert groups["scores"].keys() == {"R1", "R5"} and groups["questions"] == 115
