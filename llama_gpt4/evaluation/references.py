@@ -51,6 +51,8 @@ class Questions:
     references: list[str]
     answers: dict[str, list[list[str]]]
     """By model, the answers to each question."""
+    asked: list[str | None]
+    """What is asked, where a file says it."""
     duplicates: dict[str, list[str]] = field(default_factory=dict)
     """By file, ids that it has more than once; the first counted."""
     left_out: int = 0
@@ -84,10 +86,15 @@ def read_joined(references: str, answers: Mapping[str, str], missing: str) -> Qu
         ids=ids,
         references=[first[id].text for id in ids],
         answers={m: [[e.text for e in groups[id]] for id in ids] for m, groups in found.items()},
+        asked=[_asked([first[id], *(groups[id][0] for groups in found.values())]) for id in ids],
         duplicates={file: list(dict.fromkeys(ids)) for file, ids in duplicates.items()},
         left_out=len(first) - len(ids),
         unknown={m: sum(id not in first for id in groups) for m, groups in found.items()},
     )
+
+
+def _asked(entries: Sequence[Entry]) -> str | None:
+    return next((entry.question for entry in entries if entry.question is not None), None)
 
 
 def _entries(file: str, keys: Sequence[str]) -> list[Entry]:
