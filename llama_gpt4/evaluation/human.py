@@ -3,6 +3,7 @@ are, as for the paper's Figure 3."""
 
 import contextlib
 import socket
+import sqlite3
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -79,7 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: Sequence[str], report: ExitReport) -> None:
     config = compose(HumanConfig, PROGRAM, arguments)
-    ACTIONS[config.action](config)
+    try:
+        ACTIONS[config.action](config)
+    except sqlite3.OperationalError as error:  # a full or read-only disk, a damaged file
+        raise InputError(f"votes={config.votes}: {error}") from error
 
 
 def serve_page(config: HumanConfig) -> None:

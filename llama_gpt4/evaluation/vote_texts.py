@@ -7,7 +7,6 @@ TEXTS: dict[str, dict[str, str]] = {
     "en": {
         "title": "Which answer is better?",
         "intro": "Read the question and both answers, then decide on each criterion by itself.",
-        "question": "Question",
         "left": "Answer A",
         "right": "Answer B",
         "tie": "Tie",
@@ -24,7 +23,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "save": "Save and go on",
         "previous": "Previous",
         "next": "Next",
-        "next_open": "Next without a vote",
+        "next_open": "Next one to vote on",
         "place": "Question {place} of {total}",
         "progress": "{done} of {total} voted on",
         "voted": "You have voted on this question. You may change it; the last vote counts.",
@@ -40,7 +39,6 @@ TEXTS: dict[str, dict[str, str]] = {
     "zh": {
         "title": "哪个回答更好？",
         "intro": "请阅读问题和两个回答，然后对每项标准分别作出判断。",
-        "question": "问题",
         "left": "回答 A",
         "right": "回答 B",
         "tie": "不相上下",

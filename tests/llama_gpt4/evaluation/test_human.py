@@ -1,7 +1,9 @@
 """`evaluate metric=human` without its page: studies, exports, imports, the report."""
 
+import contextlib
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
 from itertools import chain, repeat
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from llama_gpt4.compose import compose
 from llama_gpt4.evaluate import main
 from llama_gpt4.evaluation.human import HumanConfig, _study_of
-from llama_gpt4.evaluation.votes import VOTE_KEYS, Votes
+from llama_gpt4.evaluation.votes import VOTE_KEYS, Item, Votes
 
 FIGURE_3 = {
     "alpaca": {
@@ -94,9 +96,8 @@ def test_imports_merge(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def answers(name: str, ids: Any = (1, 2, 3), **more: str) -> None:
-    write_lines(
-        name, ({"question_id": n, "text": f"{name} {n}", "answer_id": n, **more} for n in ids)
-    )
+    records = [{"question_id": n, "text": f"{name} {n}", "answer_id": n, **more} for n in ids]
+    write_lines(name, records)
 
 
 def study(*more: str) -> Votes:
@@ -109,13 +110,10 @@ def test_answers_of_fastchat_are_joined_by_id_with_their_questions() -> None:
     answers("b.jsonl", (2, 1))
     write_lines("q.jsonl", [{"question_id": n, "text": f"Why {n}?"} for n in (1, 2, 3)])
     items = study("questions=q.jsonl").items()
-    assert [(item.question_id, item.question) for item in items] == [
-        ("1", "Why 1?"),
-        ("2", "Why 2?"),
+    assert items == [
+        Item("1", "Why 1?", "a.jsonl 1", "b.jsonl 1"),
+        Item("2", "Why 2?", "a.jsonl 2", "b.jsonl 2"),
     ]
-    assert [(item.first, item.second) for item in items] == [
-        ("a.jsonl 1", "b.jsonl 1"), ("a.jsonl 2", "b.jsonl 2")
-    ]  # fmt: skip
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -153,6 +151,11 @@ def test_what_cannot_be_reported_or_imported_is_one_line(
     assert evaluate("import") == 0
     assert "imported votes alone" in refused(capsys, "serve", "voters=[anna]")
     assert "is read as well" in refused(capsys, "report", "output=votes.sqlite")
+    with contextlib.closing(sqlite3.connect("votes.sqlite")) as database:
+        database.execute("DROP TABLE votes")
+    assert "votes=votes.sqlite: no such table" in refused(capsys, "export", "file=all.csv")
+    Path("votes.sqlite").unlink()
+    assert evaluate("import") == 0
     write_lines("other.jsonl", list(votes_of("alpaca"))[:3])
     assert "name another votes" in refused(capsys, "import", "file=other.jsonl")
     answers("a.jsonl", question="Why?")

@@ -26,7 +26,7 @@ def test_votes_come_back_as_they_were(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"criterion": "beauty"}, "line 1: criterion is 'beauty', not one of helpfulness"),
+        ({"criterion": "beauty"}, "record 1: criterion is 'beauty', not one of helpfulness"),
         ({"choice": "left"}, "choice is 'left', not one of tuned, base, tie"),
         ({"left": "nobody"}, "left is 'nobody'"),
         ({"voter": None}, "no text under `voter`"),
