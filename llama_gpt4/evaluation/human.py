@@ -150,7 +150,8 @@ def report_votes(config: HumanConfig) -> None:
         for criterion in CRITERIA
         if (those := [vote for vote in counting if vote.criterion == criterion])
     }
-    write_json(Path(config.output), _result(config, study, len(votes.all()), criteria))
+    asked = len(votes.items()) or None
+    write_json(Path(config.output), _result(config, study, asked, len(votes.all()), criteria))
     print("\n".join(table(study, criteria)))
     print(f"{len(counting):,} votes -> {config.output}")
 
@@ -189,8 +190,14 @@ def _percent(share: dict[str, float]) -> str:
 
 
 def _result(
-    config: HumanConfig, study: Study, cast: int, criteria: dict[str, dict[str, Any]]
+    config: HumanConfig,
+    study: Study,
+    asked: int | None,
+    cast: int,
+    criteria: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
+    """`asked` questions are in the study, None where votes were only imported; `cast` votes were
+    ever given, those that were changed later too."""
     return {
         "metric": "human",
         "settings": {**asdict(config), "seed": study.seed},
@@ -200,6 +207,7 @@ def _result(
         "alpha": "Krippendorff's, nominal",
         "resamples": statistics.RESAMPLES,
         "confidence": statistics.CONFIDENCE,
+        "questions_asked": asked,
         "votes_cast": cast,
         "criteria": criteria,
     }
