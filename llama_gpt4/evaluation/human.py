@@ -167,7 +167,7 @@ ACTIONS = {
 def table(study: Study, criteria: dict[str, dict[str, Any]]) -> list[str]:
     """Lines of vote shares in percent, with intervals."""
     names = {"first": study.first, "second": study.second, TIE: TIE}
-    width = max(22, *(len(name) + 1 for name in names.values()))
+    width = max(24, *(len(name) + 1 for name in names.values()))
     head = "".join(f"{name:<{width}}" for name in names.values())
     lines = [f"{'criterion':<13}{'votes':>6}  {head}{'sign test p':<13}{'alpha':<8}majority"]
     for criterion, found in criteria.items():

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from llama_gpt4.evaluate import main
 from llama_gpt4.evaluation.ballot import CRITERIA
 from llama_gpt4.evaluation.votes import Votes
 from tests.command import CLI, ENVIRONMENT
@@ -241,3 +242,25 @@ def test_a_vote_is_changed_by_mouse_and_the_language_by_a_link(
     assert "有用性" in page.locator("form").inner_text()
     assert page.locator("html").get_attribute("lang") == "zh-CN"
     page.context.close()
+
+
+def test_votes_are_exported_and_reported_while_the_page_is_served(tmp_path: Path) -> None:
+    server = start(tmp_path, *write_answers(tmp_path, 3))
+    try:
+        for link in server.links.values():
+            for place in (1, 2, 3):
+                get(f"{link}{place}", {**dict.fromkeys(CRITERIA, "left"), "honesty": "tie"})
+            get(f"{link}1", dict.fromkeys(CRITERIA, "right"))  # changes the first
+        votes, lines, output = (tmp_path / n for n in ("votes.sqlite", "all.jsonl", "human.json"))
+        told = [f"votes={votes}", f"file={lines}", f"output={output}"]
+        assert main(["metric=human", "action=export", *told]) == 0
+        assert main(["metric=human", "action=report", *told]) == 0
+    finally:
+        server.process.terminate()
+        assert server.process.wait(30) == 0
+    assert len(lines.read_text("utf-8").splitlines()) == 2 * 4 * 3
+    found = json.loads(output.read_text("utf-8"))
+    assert (found["questions_asked"], found["votes_cast"]) == (3, 24)
+    honesty, harmlessness = (found["criteria"][name] for name in ("honesty", "harmlessness"))
+    assert honesty["votes"] == 6 and honesty["counts"]["tie"] == 4
+    assert harmlessness["left_of_decided"] == {"left": 4, "decided": 6}
