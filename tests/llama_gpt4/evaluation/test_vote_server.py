@@ -60,7 +60,11 @@ def start(folder: Path, *more: str) -> Served:
 def write_answers(folder: Path, n: int) -> list[str]:
     for name, texts in ((FIRST, HOSTILE), (SECOND, [CHINESE])):
         lines = [
-            {"question_id": i, "question": f"问题 {i}: why?", "answer": texts[i % len(texts)]}
+            {
+                "question_id": i,
+                "question": f"问题 {i}: <b>why?</b>",
+                "answer": texts[i % len(texts)],
+            }
             for i in range(n)
         ]
         text = "\n".join(json.dumps(line) for line in lines)
@@ -177,13 +181,16 @@ def test_hostile_answers_do_nothing_and_can_be_read(browser: Any, served: Served
     for place in range(1, len(HOSTILE) + 1):
         page.goto(f"{served.links['anna']}{place}")
         assert page.evaluate("window.pwned") is None
-        assert page.locator(".answer :is(script, img, svg, iframe, a, style, base)").count() == 0
+        assert (
+            page.locator(".answer :is(script, img, svg, iframe, a, style, base), .asked b").count()
+            == 0
+        )
         seen += page.locator("main").inner_text()
         assert not re.search("secret(first|second)", page.content() + page.url)
     for words in (
         "<script>window.pwned = 1</script> after", "<img src=x onerror=", "<svg onload=",
         "[click](javascript:window.pwned=1)", "![remote](http://evil.example/p.png)",
-        "</code></pre><script>", "<base href=", "人工智能", "问题 5: why?",
+        "</code></pre><script>", "<base href=", "人工智能", "问题 5: <b>why?</b>",
     ):  # fmt: skip
         assert words in seen
     root = served.links["anna"].split("/v/")[0]
