@@ -23,5 +23,4 @@ def is_swapped(seed: int, voter: str, question_id: str) -> bool:
 
 
 def _digest(seed: int, purpose: str, voter: str, question_id: str) -> bytes:
-    # Parts are kept apart by a character that no name has; `repr` would do as well, less plainly.
     return hashlib.sha256("\0".join((str(seed), purpose, voter, question_id)).encode()).digest()

@@ -17,7 +17,6 @@ from llama_gpt4.errors import InputError, Preempted
 from llama_gpt4.evaluation.ballot import CRITERIA, TIE
 from llama_gpt4.evaluation.references import read_joined
 from llama_gpt4.evaluation.results import require_apart
-from llama_gpt4.evaluation.untrusted_text import missing_package
 from llama_gpt4.evaluation.vote_files import read_votes, write_votes
 from llama_gpt4.evaluation.vote_statistics import summary
 from llama_gpt4.evaluation.votes import Item, Study, Votes
@@ -82,15 +81,17 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
     config = compose(HumanConfig, PROGRAM, arguments)
     try:
         ACTIONS[config.action](config)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"the package {error.name} is not installed: pip install 'llama-gpt4[votes]'"
+        ) from None
     except sqlite3.OperationalError as error:  # a full or read-only disk, a damaged file
         raise InputError(f"votes={config.votes}: {error}") from error
 
 
 def serve_page(config: HumanConfig) -> None:
-    try:
-        from llama_gpt4.evaluation.vote_server import serve
-    except ModuleNotFoundError as error:
-        raise InputError(missing_package(error)) from None
+    from llama_gpt4.evaluation.vote_server import serve
+
     votes = _study_of(config)
     votes.add_voters(config.voters)
     voters = votes.voters()

@@ -5,7 +5,7 @@ Markdown is read as CommonMark with tables. Raw HTML is shown as the text it is;
 too, with their addresses, so that nothing can be clicked and nothing is fetched.
 """
 
-from llama_gpt4.errors import InputError
+from markdown_it import MarkdownIt
 
 LEFT_AS_TEXT = ("image", "link", "autolink", "reference", "html_block", "html_inline", "entity")
 """Rules of markdown-it. Of entities, text is shown as it was written."""
@@ -13,13 +13,5 @@ LEFT_AS_TEXT = ("image", "link", "autolink", "reference", "html_block", "html_in
 
 def as_html(markdown: str) -> str:
     """`markdown` as HTML that holds no element but those of plain Markdown."""
-    try:
-        from markdown_it import MarkdownIt
-    except ModuleNotFoundError as error:
-        raise InputError(missing_package(error)) from None
     reader = MarkdownIt("commonmark", {"html": False, "breaks": True})
     return reader.enable("table").disable(list(LEFT_AS_TEXT)).render(markdown)
-
-
-def missing_package(error: ModuleNotFoundError) -> str:
-    return f"the package {error.name} is not installed: pip install 'llama-gpt4[votes]'"

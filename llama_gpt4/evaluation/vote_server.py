@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any
 from urllib.parse import parse_qs
 
+import uvicorn
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from starlette.applications import Starlette
@@ -185,8 +186,6 @@ class SafeHeaders:
 
 def serve(votes: Votes, listening: socket.socket) -> None:
     """Serve until a signal asks to stop; requests that have begun are answered first."""
-    import uvicorn
-
     config = uvicorn.Config(
         application(votes),
         # Addresses are secrets: no log of them, and none of what serves them.

@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 
 from llama_gpt4 import statistics
-from llama_gpt4.errors import InputError
 from llama_gpt4.evaluation.ballot import TIE
-from llama_gpt4.evaluation.untrusted_text import missing_package
 from llama_gpt4.evaluation.votes import Study, Vote
 from llama_gpt4.statistics import Floats
 
@@ -67,10 +65,8 @@ def sign_test(first: int, second: int) -> float | None:
 def alpha(counts: Floats) -> float | None:
     """Krippendorff's alpha of `counts` (questions, outcomes). None where it is not defined: no
     question has two votes, or all votes that can be compared are the same."""
-    try:
-        import krippendorff
-    except ModuleNotFoundError as error:
-        raise InputError(missing_package(error)) from None
+    import krippendorff
+
     compared = counts[counts.sum(1) > 1]
     if (compared.sum(0) > 0).sum() < 2:
         return None

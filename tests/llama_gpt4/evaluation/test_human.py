@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from itertools import chain, repeat
 from pathlib import Path
@@ -141,6 +142,20 @@ def test_what_cannot_be_served_is_one_line(capsys: pytest.CaptureFixture[str]) -
     assert "another seed" in refused(capsys, *SERVE, "seed=1")
     assert "cannot be served" in refused(capsys, *SERVE, "host=192.0.2.1")
     assert "action" in refused(capsys, "count")
+
+
+@pytest.mark.parametrize("package", ["krippendorff", "starlette", "markdown_it", "uvicorn"])
+def test_a_package_that_is_missing_is_one_line(
+    package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [n for n in sys.modules if n.startswith(("llama_gpt4.evaluation.vote_s", package))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "llama_gpt4.evaluation.untrusted_text", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    write_lines("votes.jsonl", votes_of("gpt4"))
+    assert evaluate("import") == 0
+    line = refused(capsys, "report" if package == "krippendorff" else "serve")
+    assert f"the package {package}" in line and "pip install 'llama-gpt4[votes]'" in line
 
 
 def test_what_cannot_be_reported_or_imported_is_one_line(

@@ -28,6 +28,13 @@ def test_only_its_owner_can_read_the_links(votes: Votes) -> None:
     assert [path.name for path in votes.path.parent.iterdir()] == ["votes.sqlite"]
 
 
+def test_a_commit_waits_for_the_disk(votes: Votes) -> None:
+    """What a power cut would show and a kill cannot."""
+    with votes._open() as database:
+        assert database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_a_voter_keeps_the_link_and_nobody_can_guess_it(votes: Votes) -> None:
     votes.add_voters(["anna"])
     before = votes.voters()
@@ -55,6 +62,12 @@ def test_what_is_there_is_not_added_again_and_the_later_time_counts(votes: Votes
     assert votes.add([new, old]) == 2
     assert votes.add([new, old]) == 0
     assert votes.counting() == [new]
+
+
+def test_a_changed_vote_counts_although_the_clock_was_set_back(votes: Votes) -> None:
+    votes.add([Vote("1", "q0", "anna", "honesty", "tie", None, "2999-01-01T00:00:00+00:00")])
+    votes.cast("q0", "anna", {"honesty": "base"}, "base")
+    assert [vote.choice for vote in votes.counting()] == ["base"]
 
 
 def test_what_is_no_file_of_votes_is_one_line(tmp_path: Path) -> None:
