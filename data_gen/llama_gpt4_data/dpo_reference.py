@@ -5,6 +5,7 @@ other runs from the same weights on the same data, and in `run_dir/reference/`, 
 """
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from llama_gpt4.architecture import described
 from llama_gpt4.cache import cached, digest
 from llama_gpt4.errors import InputError
 from llama_gpt4.files import bytes_aside
@@ -67,11 +69,13 @@ class Reference:
         return Path(self._config.run_dir) / "reference"
 
     def _folder(self) -> Path:
-        """In the cache: named after the responses' tokens, the weights and their precision."""
+        """In the cache: named after the responses' tokens, the model and its precision."""
         assert self._config.model.path is not None
+        folder = local_snapshot(self._config.model.path)
         decisive = (
             self._prepared.folder.name,
-            weights_digest(local_snapshot(self._config.model.path)),
+            weights_digest(folder),
+            json.dumps(described(folder), sort_keys=True),
             self._config.precision.dtype,
         )
         name = f"reference-{digest(' '.join(decisive).encode())[:32]}"

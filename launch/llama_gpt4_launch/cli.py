@@ -14,6 +14,7 @@ VERBS = {
     "export": ("llama_gpt4.export", "make a Hugging Face folder of a checkpoint"),
     "answer": ("llama_gpt4.answer", "let a model answer a file of questions"),
     "evaluate": ("llama_gpt4.evaluate", "measure answers, texts and reward models"),
+    "report": ("llama_gpt4.evaluation.report", "the paper's figures and yours on one page"),
     "doctor": ("llama_gpt4_launch.doctor", "check that all hosts are ready for a training"),
     "chat": ("llama_gpt4.chat", "talk to a model"),
     "reward": ("llama_gpt4_launch.reward", "train a model that learns which answer is better"),

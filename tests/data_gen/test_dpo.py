@@ -1,6 +1,8 @@
 """The loss of a batch of pairs, against TRL's and against the formula."""
 
+import json
 import math
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -167,3 +169,17 @@ def test_other_weights_have_another_digest(setting: Setting, tmp_path: Path) -> 
     content[-1] ^= 1
     copy.write_bytes(content)
     assert weights_digest(tmp_path) != before
+
+
+def test_another_description_of_the_model_has_another_reference(
+    setting: Setting, tmp_path: Path
+) -> None:
+    """The same weights with another epsilon find responses otherwise likely."""
+    shutil.copytree(setting.folder / "start", tmp_path / "start")
+    names = set()
+    for epsilon in (1e-6, 1e-2):
+        file = tmp_path / "start" / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"rms_norm_eps": epsilon}))
+        config = dpo_config(tmp_path, tmp_path / "start", "data.files=[a.json]")
+        names.add(Reference(config, setting.prepared, ONE)._folder())
+    assert len(names) == 2

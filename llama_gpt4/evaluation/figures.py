@@ -1,0 +1,206 @@
+"""The paper's figures, drawn from numbers: theirs, and those of result files beside them.
+
+Colours are those of Okabe and Ito (2008), which people who see fewer colours can tell apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+PAPER, OURS = "#999999", "#0072B2"
+CHINESE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Droid Sans Fallback",
+)
+CRITERIA = ("helpfulness", "honesty", "harmlessness")
+
+Interval = Mapping[str, float]
+
+
+def chinese_font() -> str | None:
+    """A font of this machine that has Chinese glyphs."""
+    known = {font.name for font in font_manager.fontManager.ttflist}
+    return next((name for name in CHINESE_FONTS if name in known), None)
+
+
+def settings() -> dict[str, Any]:
+    """What to draw with, for `matplotlib.rc_context`."""
+    font = chinese_font()
+    return {
+        "font.family": ["DejaVu Sans", *([font] if font else [])],
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def top_pairs(sets: Mapping[str, Sequence[Sequence[Any]]]) -> Figure:
+    """Figure 1(a-c): the 25 commonest verbs and nouns of each set of (verb, noun, count)."""
+    figure = _figure(3.4 * len(sets), 5.4)
+    panels = figure.subplots(1, len(sets), squeeze=False)[0]
+    for axes, (name, pairs) in zip(panels, sets.items(), strict=True):
+        shown = list(pairs)[:25]
+        colour = PAPER if name.endswith("(paper)") else OURS
+        axes.barh(range(len(shown)), [pair[2] for pair in shown], color=colour)
+        axes.set_yticks(range(len(shown)), [f"{verb} {noun}" for verb, noun, _ in shown])
+        axes.invert_yaxis()
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("answers")
+    return figure
+
+
+def lengths(sets: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Figure 1(d): how many texts have so many words, from `bins` of `texts.json`."""
+    figure = _figure(7, 3.4)
+    axes = figure.add_subplot()
+    for (name, bins), colour in zip(sets.items(), COLOURS, strict=False):
+        width = (bins["to"] - bins["from"]) / bins["n"]
+        edges = [bins["from"] + width * i for i in range(bins["n"] + 1)]
+        axes.stairs(bins["counts"], edges, color=colour, label=name)
+    axes.set_yscale("log")
+    axes.set_xlabel("words of the answer")
+    axes.set_ylabel("answers")
+    axes.legend()
+    return figure
+
+
+def scores(sets: Mapping[str, Mapping[str, int]]) -> Figure:
+    """Figure 2: the share of each score, by source."""
+    figure = _figure(7, 3.4)
+    axes = figure.add_subplot()
+    marks = "os^Dv*XP"
+    for (name, counts), colour, mark in zip(sets.items(), COLOURS, marks, strict=False):
+        total = sum(counts.values())
+        ordered = sorted((float(score), n / total) for score, n in counts.items())
+        line = "--" if name.endswith("(paper)") else "-"
+        axes.plot(*zip(*ordered, strict=True), line, marker=mark, ms=4, color=colour, label=name)
+    axes.set_xlabel("score")
+    axes.set_ylabel("share of answers")
+    axes.set_xticks(range(11))
+    axes.legend()
+    return figure
+
+
+def votes(sets: Mapping[str, Mapping[str, Sequence[int]]]) -> Figure:
+    """Figure 3: shares of the votes for the first, for the second, and for neither."""
+    figure = _figure(7, 1.6 * len(sets) + 0.5)
+    panels = figure.subplots(len(sets), 1, squeeze=False)[:, 0]
+    for axes, (name, criteria) in zip(panels, sets.items(), strict=True):
+        first, _, second = name.removesuffix(" (paper)").partition(" : ")
+        for row, criterion in enumerate(criteria):
+            counts, start = criteria[criterion], 0.0
+            for part, colour in ((0, COLOURS[0]), (2, "#DDDDDD"), (1, COLOURS[1])):
+                share = counts[part] / sum(counts)
+                label = (first, second, "tie")[part] if row == 0 else None
+                axes.barh(row, share, left=start, color=colour, label=label)
+                ink = "white" if part == 0 else "black"
+                axes.text(
+                    start + share / 2, row, f"{share:.0%}", ha="center", va="center", color=ink
+                )
+                start += share
+        axes.set_yticks(range(len(criteria)), [c.capitalize() for c in criteria])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1)
+        axes.set_xticks([])
+        axes.set_title(name, fontsize=10, loc="left")
+        axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
+    return figure
+
+
+def relative_scores(
+    paper: Mapping[str, Mapping[str, Sequence[float]]], ours: Mapping[str, Mapping[str, Interval]]
+) -> Figure:
+    """Figures 4 and 5: points over the opponent's, in percent; ours with intervals."""
+    panels = [(name, _percent(models), PAPER) for name, models in paper.items()]
+    panels += [(name, dict(models), OURS) for name, models in ours.items()]
+    rows = -(-len(panels) // 2)
+    figure = _figure(9, 2.6 * rows)
+    places = figure.subplots(rows, 2, squeeze=False).flatten()
+    for axes, (name, models, colour) in zip(places, panels, strict=False):
+        _bars(axes, models, colour)
+        axes.set_title(name, fontsize=9, loc="left")
+    for axes in places[len(panels) :]:
+        axes.remove()
+    return figure
+
+
+def _percent(models: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
+    return {name: {"value": own / other} for name, (own, other) in models.items()}
+
+
+def _bars(axes: Axes, models: Mapping[str, Interval], colour: str) -> None:
+    for row, found in enumerate(models.values()):
+        value = 100 * found["value"]
+        axes.barh(row, value, color=colour)
+        end = value
+        if found.get("low") is not None and found.get("high") is not None:
+            end = 100 * found["high"]
+            bounds = [[value - 100 * found["low"]], [end - value]]
+            axes.errorbar(value, row, xerr=bounds, color="black", capsize=3)
+        axes.text(end + 1, row, f"{value:.0f}%", va="center")
+    axes.axvline(100, color="black", lw=0.8, ls=":")
+    axes.set_yticks(range(len(models)), list(models))
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+
+
+def rouge(
+    paper: Mapping[str, Mapping[str, float]], ours: Mapping[str, Mapping[str, Interval]]
+) -> Figure:
+    """Figure 6: ROUGE-L by the length of the reference; ours with intervals."""
+    figure = _figure(8, 3.6)
+    axes = figure.add_subplot()
+    buckets = list(next(iter(paper.values())))
+    series = len(paper) + len(ours)
+    width = 0.8 / series
+    for place, (name, values) in enumerate(paper.items()):
+        at = [i + width * place for i in range(len(buckets))]
+        grey = str(0.35 + 0.2 * place)
+        axes.bar(at, [values[b] for b in buckets], width, color=grey, label=f"{name} (paper)")
+    for place, (name, found) in enumerate(ours.items(), len(paper)):
+        shown = [(i, found[b]) for i, b in enumerate(buckets) if b in found]
+        at = [i + width * place for i, _ in shown]
+        means = [each["mean"] for _, each in shown]
+        bounds = [
+            [m - each["low"] for m, (_, each) in zip(means, shown, strict=True)],
+            [each["high"] - m for m, (_, each) in zip(means, shown, strict=True)],
+        ]
+        colour = COLOURS[(place - len(paper)) % len(COLOURS)]
+        axes.bar(
+            at, means, width, yerr=bounds, capsize=2, hatch="//", color=colour, edgecolor="white",
+            label=name,
+        )  # fmt: skip
+    middle = width * (series - 1) / 2
+    axes.set_xticks([i + middle for i in range(len(buckets))], [f"{b} words" for b in buckets])
+    axes.set_ylabel("ROUGE-L, F")
+    axes.legend(ncols=3, fontsize=8)
+    return figure
+
+
+def best_of_n(curve: Sequence[Mapping[str, Any]]) -> Figure:
+    """What the best of k answers has more reward than one, against the KL bound."""
+    figure = _figure(6, 3.2)
+    axes = figure.add_subplot()
+    at = [point["kl_upper_bound"] for point in curve]
+    gains = [point["gain"] for point in curve]
+    axes.fill_between(
+        at, [g["low"] for g in gains], [g["high"] for g in gains], color=OURS, alpha=0.2, lw=0
+    )
+    axes.plot(at, [g["value"] for g in gains], "o-", color=OURS)
+    for point, gain, x in zip(curve, gains, at, strict=True):
+        axes.annotate(f" {point['k']}", (x, gain["value"]), va="top")
+    axes.set_xlabel("KL divergence, at most (nats)")
+    axes.set_ylabel("reward over one answer")
+    return figure

@@ -1,0 +1,51 @@
+"""Figures hold what they are given: labels, bars and intervals."""
+
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from llama_gpt4.evaluation import figures
+from llama_gpt4.evaluation.report import published
+
+E = {"value": 0.5, "low": 0.4, "high": 0.7}
+
+
+def labels(axes: Axes) -> list[str]:
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def test_the_commonest_pairs_are_named() -> None:
+    figure = figures.top_pairs({"a (paper)": [["have", "impact", 9]], "我们": [["写", "信", 4]]})
+    assert [labels(axes) for axes in figure.axes] == [["have impact"], ["写 信"]]
+
+
+def test_votes_fill_the_whole_width() -> None:
+    figure = figures.votes({"a : b": {"helpfulness": [6, 1, 3]}})
+    bars = [patch.get_width() for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
+    assert sum(bars) == pytest.approx(1) and labels(figure.axes[0]) == ["Helpfulness"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["60%", "30%", "10%"]
+
+
+def test_ours_has_an_interval_and_theirs_has_none() -> None:
+    figure = figures.relative_scores({"paper": {"x": [50, 100]}}, {"ours": {"y": E}})
+    theirs, ours = figure.axes
+    assert not theirs.collections and ours.collections
+    assert [text.get_text() for text in (*theirs.texts, *ours.texts)] == ["50%", "50%"]
+
+
+def test_a_bucket_that_ours_lacks_is_left_out() -> None:
+    bar = {"mean": 0.3, "low": 0.2, "high": 0.4}
+    figure = figures.rouge(published()["rouge_l"], {"m": {"0-2": bar, "ALL": bar}})
+    assert len(figure.axes[0].patches) == 3 * 5 + 2
+
+
+def test_scores_are_shares() -> None:
+    [line] = figures.scores({"a": {"7.5": 1, "10": 3}}).axes[0].lines
+    assert list(line.get_ydata()) == [0.25, 0.75]
+
+
+def test_lengths_and_best_of_n_are_drawn() -> None:
+    bins = {"n": 2, "from": 0, "to": 10, "counts": [4, 1]}
+    assert figures.lengths({"a": bins}).axes[0].patches
+    curve = [{"k": k, "kl_upper_bound": k / 2, "gain": E} for k in (1, 2)]
+    assert [t.get_text() for t in figures.best_of_n(curve).axes[0].texts] == [" 1", " 2"]

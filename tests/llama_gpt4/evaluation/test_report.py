@@ -1,0 +1,95 @@
+"""The page holds the paper's figures and ours, and nothing that a browser would fetch or run."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llama_gpt4.evaluation import report
+from llama_gpt4.evaluation.report import KINDS, published, read_results
+
+REAL_DATA = os.environ.get("LLAMA_GPT4_REAL_DATA")
+E = {"value": 1.25, "low": 1.1, "high": 1.5}
+HOSTILE = "<script>alert(1)</script>"
+
+
+def judged(name: str) -> dict[str, Any]:
+    pair = {
+        "models": [name, "b"], "points": [640.0, 512.0], "relative_score": E, "win_rate": E,
+        "length_controlled_win_rate": None, "conflicts": 3,
+    }  # fmt: skip
+    return {"settings": {"questions": name}, "pairs": [pair], "judgements": {}}
+
+
+def write(folder: Path, name: str, content: Any) -> str:
+    path = folder / name
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def made(tmp_path: Path, *results: str) -> str:
+    output = tmp_path / "report.html"
+    assert report.main([f"results=[{','.join(results)}]", f"output={output}"]) == 0
+    return output.read_text(encoding="utf-8")
+
+
+def test_without_results_it_is_the_papers_figures(tmp_path: Path) -> None:
+    text = made(tmp_path)
+    assert text.count("data:image/svg+xml;base64,") == 5
+    assert len(re.findall("<li>", text)) == len(published()["corrected"])
+    assert sorted(p.name for p in (tmp_path / "report").iterdir()) == sorted(
+        f"{n}.{kind}" for n in (1, 3, 4, 5, 8) for kind in ("png", "pdf")
+    )
+
+
+def test_ours_stand_beside_them_and_run_nothing(tmp_path: Path) -> None:
+    text = made(tmp_path, write(tmp_path, "judge.json", judged(HOSTILE)))
+    assert "125.0 % (110.0 to 150.0)" in text and "640 : 512" in text
+    assert HOSTILE not in text and "&lt;script&gt;" in text
+    assert not re.search(r'<script|src="http|href=', text)
+
+
+def test_what_is_no_result_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for content in ([1], {"pairs": []}):
+        path = write(tmp_path, "other.json", content)
+        assert report.main([f"results=[{path}]", f"output={tmp_path}/r.html"]) == 2
+        assert "other.json is no result of" in capsys.readouterr().err
+    (tmp_path / "cut.json").write_text("{")
+    assert report.main([f"results=[{tmp_path}/cut.json]", f"output={tmp_path}/r.html"]) == 2
+    assert "cut.json is not JSON" in capsys.readouterr().err
+    assert report.main([f"results=[{tmp_path}/no.json]", f"output={tmp_path}/r.html"]) == 2
+    assert report.main([f"output={tmp_path}/r.txt"]) == 2
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_kinds_are_told_apart(tmp_path: Path) -> None:
+    files = [write(tmp_path, f"{kind}.json", dict.fromkeys(own)) for kind, own in KINDS.items()]
+    found = {kind: len(own) for kind, own in read_results(files).items()}
+    assert found == dict.fromkeys(KINDS, 1)
+
+
+@pytest.mark.skipif(not REAL_DATA, reason="LLAMA_GPT4_REAL_DATA names no folder")
+def test_the_published_numbers_are_those_of_the_figures() -> None:
+    theirs = json.loads((Path(REAL_DATA or "") / "paper_figures.json").read_text())
+    ours = published()
+    for name, key in (("GPT-4", "gpt4"), ("GPT-3", "gpt3")):
+        told = [
+            [*each[0].split(), each[1]] if len(each) == 2 else list(each)
+            for each in theirs["fig1c_top25"][key]
+        ]
+        assert ours["top_pairs"][name]["pairs"] == told
+    for source, counts in theirs["fig2_score_hist"].items():
+        assert ours["scores"][source] == {f"{float(k):g}": n for k, n in counts.items()}
+    sums = {**theirs["fig4"], **theirs["fig5"]}
+    keys = [key for key in sums if key != "in_notebook_not_plotted"]
+    for (title, models), key in zip(ours["relative_scores"].items(), keys, strict=True):
+        for found, told in zip(models.values(), sums[key].values(), strict=True):
+            like_for_like = title.startswith("5c") and found == [526.5, 702]
+            assert found == told or like_for_like, (title, found, told)
+    for name, key in (("Alpaca", "Alpaca"), ("LLaMA-GPT4", "Alpaca-GPT4"), ("GPT-4", "GPT4")):
+        for bucket, value in ours["rouge_l"][name].items():
+            told = theirs["fig6_rouge"][key][bucket].values()
+            assert any(isinstance(v, float) and abs(v - value) < 1e-5 for v in told), (name, bucket)
