@@ -3,6 +3,7 @@
 Colours are those of Okabe and Ito (2008), which people who see fewer colours can tell apart.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
-PAPER, OURS = "#999999", "#0072B2"
+PAPER, OURS = "#777777", "#0072B2"
 CHINESE_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans SC",
@@ -130,7 +131,7 @@ def relative_scores(
     places = figure.subplots(rows, 2, squeeze=False).flatten()
     for axes, (name, models, colour) in zip(places, panels, strict=False):
         _bars(axes, models, colour)
-        axes.set_title(name, fontsize=9, loc="left")
+        axes.set_title(textwrap.fill(name, 40), fontsize=9, loc="left")
     for axes in places[len(panels) :]:
         axes.remove()
     return figure
@@ -143,17 +144,14 @@ def _percent(models: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
 def _bars(axes: Axes, models: Mapping[str, Interval], colour: str) -> None:
     for row, found in enumerate(models.values()):
         value = 100 * found["value"]
-        axes.barh(row, value, color=colour)
-        end = value
+        axes.barh(row, value, height=0.4 if len(models) == 1 else 0.8, color=colour)
         if found.get("low") is not None and found.get("high") is not None:
-            end = 100 * found["high"]
-            bounds = [[value - 100 * found["low"]], [end - value]]
+            bounds = [[value - 100 * found["low"]], [100 * found["high"] - value]]
             axes.errorbar(value, row, xerr=bounds, color="black", capsize=3)
-        axes.text(end + 1, row, f"{value:.0f}%", va="center")
+        axes.text(2, row, f"{value:.0f}%", va="center", color="white", fontweight="bold")
     axes.axvline(100, color="black", lw=0.8, ls=":")
     axes.set_yticks(range(len(models)), list(models))
-    axes.invert_yaxis()
-    axes.margins(x=0.15)
+    axes.set_ylim(max(len(models), 2) - 0.4, -0.6)
 
 
 def rouge(
@@ -185,7 +183,7 @@ def rouge(
     middle = width * (series - 1) / 2
     axes.set_xticks([i + middle for i in range(len(buckets))], [f"{b} words" for b in buckets])
     axes.set_ylabel("ROUGE-L, F")
-    axes.legend(ncols=3, fontsize=8)
+    axes.legend(ncols=6, fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     return figure
 
 

@@ -85,7 +85,9 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
         raise InputError(
             f"the package {error.name} is not installed: pip install 'llama-gpt4[votes]'"
         ) from None
-    except sqlite3.OperationalError as error:  # a full or read-only disk, a damaged file
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise  # a bug
+    except sqlite3.DatabaseError as error:  # a full or read-only disk, a damaged file
         raise InputError(f"votes={config.votes}: {error}") from error
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,12 @@ def _lines(file: str) -> Iterator[tuple[str, Any]]:
         text = read_bytes(file).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8: {error.reason}") from error
-    for index, row in enumerate(csv.DictReader(io.StringIO(text, newline=""))):
-        yield f"{file} row {index + 2}", row
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        for index, row in enumerate(rows):
+            yield f"{file} row {index + 2}", row
+    except csv.Error as error:
+        raise InputError(f"{file} line {rows.line_num} is no CSV: {error}") from error
 
 
 def _vote(value: Any, name: str) -> tuple[tuple[str, str], Vote]:
@@ -65,6 +70,7 @@ def _vote(value: Any, name: str) -> tuple[tuple[str, str], Vote]:
     models = (texts.pop("first"), texts.pop("second"))
     _require_known("criterion", texts["criterion"], CRITERIA, name)
     _require_known("choice", texts["choice"], (*models, TIE), name)
+    texts["time"] = _time(texts["time"], name)
     left = value.get("left") or None
     if left is not None:
         _require_known("left", left, models, name)
@@ -78,6 +84,19 @@ def _text(value: Mapping[str, Any], key: str, name: str) -> str:
     if not isinstance(found, str) or not found:
         raise InputError(f"{name} has no text under `{key}`: a vote has {', '.join(KEYS)}")
     return found
+
+
+def _time(text: str, name: str) -> str:
+    """In UTC, which a time without an offset is in, and always as long: the last vote counts, and
+    texts are compared."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f"{name}: time is {text!r}, not such as 2026-01-31T12:00:00+00:00"
+        ) from None
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return time.isoformat(timespec="microseconds")
 
 
 def _require_known(key: str, found: Any, allowed: tuple[str, ...], name: str) -> None:

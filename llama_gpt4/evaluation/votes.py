@@ -165,7 +165,16 @@ class Votes:
 
     def add(self, votes: Iterable[Vote]) -> int:
         """Add the votes that are not there yet, all or none; how many those were."""
+        votes = list(votes)
         with self._open() as database:
+            for vote in votes:
+                there = f"SELECT {_columns()} FROM votes WHERE vote_id = ?"
+                for row in database.execute(there, (vote.vote_id,)):
+                    if Vote(*row) != vote:
+                        raise InputError(
+                            f"the vote {vote.vote_id} is in {self.path} with other content: an id "
+                            "is one vote's for ever"
+                        )
             before = database.total_changes
             database.executemany(
                 "INSERT OR IGNORE INTO votes VALUES (?, ?, ?, ?, ?, ?, ?)", map(astuple, votes)

@@ -1,6 +1,7 @@
 """The file of votes."""
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,11 @@ def test_what_is_no_file_of_votes_is_one_line(tmp_path: Path) -> None:
     for name, words in (("none", "does not exist"), ("text", "is no file of votes")):
         with pytest.raises(InputError, match=words):
             Votes.open(tmp_path / name)
+
+
+def test_an_id_is_one_votes_for_ever(votes: Votes) -> None:
+    vote = Vote("1", "q0", "anna", "honesty", "tie", None, "2023-01-01T00:00:00.000000+00:00")
+    assert (votes.add([vote]), votes.add([vote])) == (1, 0)
+    with pytest.raises(InputError, match=r"the vote 1 is in .* with other content"):
+        votes.add([replace(vote, choice="tuned")])
+    assert votes.all() == [vote]
