@@ -5,6 +5,8 @@ Colours are those of Okabe and Ito (2008), which people who see fewer colours ca
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 from matplotlib import font_manager
@@ -21,6 +23,7 @@ CHINESE_FONTS = (
     "WenQuanYi Micro Hei",
     "Droid Sans Fallback",
 )
+CHINESE_FILES = ("NotoSansCJK", "NotoSansSC", "SourceHanSans", "wqy-", "DroidSansFallback")
 CRITERIA = ("helpfulness", "honesty", "harmlessness")
 
 Interval = Mapping[str, float]
@@ -28,6 +31,17 @@ Interval = Mapping[str, float]
 
 def chinese_font() -> str | None:
     """A font of this machine that has Chinese glyphs."""
+    if found := _known_font():
+        return found
+    # matplotlib lists fonts once and keeps the list: what was installed since is not in it.
+    listed = {font.fname for font in font_manager.fontManager.ttflist}
+    for path in font_manager.findSystemFonts():
+        if path not in listed and any(part in Path(path).name for part in CHINESE_FILES):
+            font_manager.fontManager.addfont(path)
+    return _known_font()
+
+
+def _known_font() -> str | None:
     known = {font.name for font in font_manager.fontManager.ttflist}
     return next((name for name in CHINESE_FONTS if name in known), None)
 
@@ -38,6 +52,7 @@ def settings() -> dict[str, Any]:
     return {
         "font.family": ["DejaVu Sans", *([font] if font else [])],
         "font.size": 9,
+        "text.parse_math": False,  # a name with two $ is a name, not a formula
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
@@ -66,7 +81,7 @@ def lengths(sets: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Figure 1(d): how many texts have so many words, from `bins` of `texts.json`."""
     figure = _figure(7, 3.4)
     axes = figure.add_subplot()
-    for (name, bins), colour in zip(sets.items(), COLOURS, strict=False):
+    for (name, bins), colour in zip(sets.items(), cycle(COLOURS), strict=False):
         width = (bins["to"] - bins["from"]) / bins["n"]
         edges = [bins["from"] + width * i for i in range(bins["n"] + 1)]
         axes.stairs(bins["counts"], edges, color=colour, label=name)
@@ -82,7 +97,9 @@ def scores(sets: Mapping[str, Mapping[str, int]]) -> Figure:
     figure = _figure(7, 3.4)
     axes = figure.add_subplot()
     marks = "os^Dv*XP"
-    for (name, counts), colour, mark in zip(sets.items(), COLOURS, marks, strict=False):
+    for (name, counts), colour, mark in zip(
+        sets.items(), cycle(COLOURS), cycle(marks), strict=False
+    ):
         total = sum(counts.values())
         ordered = sorted((float(score), n / total) for score, n in counts.items())
         line = "--" if name.endswith("(paper)") else "-"

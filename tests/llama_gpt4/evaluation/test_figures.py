@@ -1,6 +1,9 @@
 """Figures hold what they are given: labels, bars and intervals."""
 
+import io
+
 import pytest
+from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
@@ -49,3 +52,26 @@ def test_lengths_and_best_of_n_are_drawn() -> None:
     assert figures.lengths({"a": bins}).axes[0].patches
     curve = [{"k": k, "kl_upper_bound": k / 2, "gain": E} for k in (1, 2)]
     assert [t.get_text() for t in figures.best_of_n(curve).axes[0].texts] == [" 1", " 2"]
+
+
+def test_no_source_is_dropped_when_colours_run_out() -> None:
+    many = {f"s{i}": {"8": 1} for i in range(len(figures.COLOURS) + 1)}
+    assert len(figures.scores(many).axes[0].lines) == len(many)
+
+
+def test_a_name_is_no_formula() -> None:
+    with rc_context(figures.settings()):
+        figures.scores({"$x_{$": {"8": 1}}).savefig(io.BytesIO(), format="svg")
+
+
+def test_a_chinese_font_installed_since_matplotlib_listed_fonts_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if figures.chinese_font() is None:
+        pytest.skip("no Chinese font is installed")
+    listed = font_manager.fontManager.ttflist
+    # A file holds the faces of several languages: all of them are new.
+    files = {font.fname for font in listed if font.name in figures.CHINESE_FONTS}
+    older = [font for font in listed if font.fname not in files]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", older)
+    assert figures.chinese_font() in figures.CHINESE_FONTS
