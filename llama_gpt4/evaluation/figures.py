@@ -169,6 +169,7 @@ def _bars(axes: Axes, models: Mapping[str, Interval], colour: str) -> None:
     axes.axvline(100, color="black", lw=0.8, ls=":")
     axes.set_yticks(range(len(models)), list(models))
     axes.set_ylim(max(len(models), 2) - 0.4, -0.6)
+    axes.set_xlabel("% of the opponent's points", fontsize=8)
 
 
 def rouge(
@@ -198,10 +199,14 @@ def rouge(
             label=name,
         )  # fmt: skip
     middle = width * (series - 1) / 2
-    axes.set_xticks([i + middle for i in range(len(buckets))], [f"{b} words" for b in buckets])
+    axes.set_xticks([i + middle for i in range(len(buckets))], [_words(b) for b in buckets])
     axes.set_ylabel("ROUGE-L, F")
     axes.legend(ncols=6, fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     return figure
+
+
+def _words(bucket: str) -> str:
+    return {"10-": "over 10 words", "ALL": "all"}.get(bucket, f"{bucket} words")
 
 
 def best_of_n(curve: Sequence[Mapping[str, Any]]) -> Figure:

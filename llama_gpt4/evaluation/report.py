@@ -16,20 +16,21 @@ from llama_gpt4.errors import InputError
 from llama_gpt4.files import bytes_aside, written_aside
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import run_program
+from llama_gpt4.records import json_type
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KINDS = {
-    "judge": ("pairs", "judgements"),
-    "rouge": ("buckets", "models"),
-    "texts": ("sets", "side_by_side"),
-    "scores": ("sources", "scale"),
-    "rank": ("best_of_n", "groups"),
-    "reward": ("overall", "calibration"),
-    "human": ("criteria", "votes_cast"),
+KINDS: dict[str, dict[str, type]] = {
+    "judge": {"pairs": list, "judgements": dict},
+    "rouge": {"buckets": list, "models": list},
+    "texts": {"sets": dict, "side_by_side": list},
+    "scores": {"sources": dict, "scale": list},
+    "rank": {"best_of_n": list, "groups": list},
+    "reward": {"overall": dict, "calibration": dict},
+    "human": {"criteria": dict, "votes_cast": int},
 }
-"""Keys by which a result file is told from the others."""
+"""Keys by which a result file is told from the others, and what stands there."""
 
 
 @dataclass(kw_only=True)
@@ -107,6 +108,11 @@ def read_results(names: Sequence[str]) -> Results:
         if kind is None:
             raise InputError(
                 f"results: {name} is no result of `evaluate`, `rank` or `reward`: name their .json"
+            )
+        for key, expected in KINDS[kind].items():
+            require(
+                isinstance(content[key], expected),
+                f"results: {name} is damaged: {key} is a JSON {json_type(content[key])}",
             )
         results.setdefault(kind, {})[name] = content
     return results

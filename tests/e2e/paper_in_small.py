@@ -2,8 +2,8 @@
 
 Two teachers answer the shipped tasks, each teaches a tiny model, both models answer, and a judge
 compares them. It also rates their answers, which teaches a reward model; that ranks five answers of
-the strong teacher's model to each question, and the judge compares the groups. Every step is a line
-that a user could type.
+the strong teacher's model to each question, and the judge compares the groups. All is on one page
+in the end. Every step is a line that a user could type.
 """
 
 import json
@@ -38,6 +38,9 @@ class Steps:
         answers = ", ".join(f"{name}: {self.folder}/{name}.jsonl" for name in ("strong", "weak"))
         self.judge("judged", f"{{{answers}}}", "weak")
         self.rank(f"{{{answers}}}")
+        names = ("judged/judge", "judged_groups/judge", "ranked/report", "reward/reward_report")
+        results = ",".join(f"{self.folder}/{name}.json" for name in names)
+        self.line("report", f"results=[{results}]", f"output={self.folder}/report.html")
 
     def learn(self, teacher: str) -> None:
         """A teacher's data, a model that has learnt them, and its answers."""

@@ -18,5 +18,7 @@ def test_the_stronger_teacher_makes_the_better_model(
     monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", "1")
     found = main(tmp_path, train_steps=150)
     assert found["relative_score"]["low"] > 1 and found["win_rate"]["low"] > 0.5
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "strong : weak" in page and "Figure 6" in page
     groups = json.loads((tmp_path / "judged_groups" / "judge.json").read_text())["models"]
     assert groups["scores"].keys() == {"R1", "R5"} and groups["questions"] == 115

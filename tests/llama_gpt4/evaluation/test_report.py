@@ -57,6 +57,9 @@ def test_what_is_no_result_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
         path = write(tmp_path, "other.json", content)
         assert report.main([f"results=[{path}]", f"output={tmp_path}/r.html"]) == 2
         assert "other.json is no result of" in capsys.readouterr().err
+    path = write(tmp_path, "damaged.json", {"sources": [], "scale": [1, 10]})
+    assert report.main([f"results=[{path}]", f"output={tmp_path}/r.html"]) == 2
+    assert "damaged.json is damaged: sources is a JSON array" in capsys.readouterr().err
     (tmp_path / "cut.json").write_text("{")
     assert report.main([f"results=[{tmp_path}/cut.json]", f"output={tmp_path}/r.html"]) == 2
     assert "cut.json is not JSON" in capsys.readouterr().err
@@ -66,7 +69,10 @@ def test_what_is_no_result_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_kinds_are_told_apart(tmp_path: Path) -> None:
-    files = [write(tmp_path, f"{kind}.json", dict.fromkeys(own)) for kind, own in KINDS.items()]
+    files = [
+        write(tmp_path, f"{kind}.json", {key: made_of() for key, made_of in own.items()})
+        for kind, own in KINDS.items()
+    ]
     found = {kind: len(own) for kind, own in read_results(files).items()}
     assert found == dict.fromkeys(KINDS, 1)
 
