@@ -86,6 +86,7 @@ def lengths(sets: Mapping[str, Mapping[str, Any]]) -> Figure:
         edges = [bins["from"] + width * i for i in range(bins["n"] + 1)]
         axes.stairs(bins["counts"], edges, color=colour, label=name)
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:,.0f}")  # else powers of ten, as formulas
     axes.set_xlabel("words of the answer")
     axes.set_ylabel("answers")
     axes.legend()

@@ -197,10 +197,11 @@ def lengths_section(results: Results) -> Section:
 
     names = ["p10", "p25", "p50", "p75", "p90", "p95", "p99"]
     rows = [["set", *names]]
-    for name, found in published()["lengths"].items():
+    paper = published()
+    sets = {f"{name} (paper)": bins for name, bins in paper["length_bins"].items()}
+    for name, found in paper["lengths"].items():
         bounds = [f"{found[p][0]} to {found[p][1]}" for p in names]
         rows.append([f"{name} (paper)", *bounds])
-    sets = {}
     for content in results.get("texts", {}).values():
         for name, found in content["sets"].items():
             if found.get("lengths"):
@@ -208,8 +209,7 @@ def lengths_section(results: Results) -> Section:
                 percentiles = found["lengths"]["percentiles"]
                 rows.append([name, *(f"{percentiles.get(p, float('nan')):.0f}" for p in names)])
     notes = ["Percentiles of the paper are bounds, recovered from the bars of its figure."]
-    figure = figures.lengths(sets) if sets else None
-    return Section("Figure 1 (d): words of the answers", figure, notes, rows)
+    return Section("Figure 1 (d): words of the answers", figures.lengths(sets), notes, rows)
 
 
 def scores_section(results: Results) -> Section:

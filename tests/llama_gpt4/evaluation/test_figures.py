@@ -49,7 +49,8 @@ def test_scores_are_shares() -> None:
 
 def test_lengths_and_best_of_n_are_drawn() -> None:
     bins = {"n": 2, "from": 0, "to": 10, "counts": [4, 1]}
-    assert figures.lengths({"a": bins}).axes[0].patches
+    [axes] = figures.lengths({"a": bins}).axes
+    assert axes.patches and axes.yaxis.get_major_formatter()(1000) == "1,000"
     curve = [{"k": k, "kl_upper_bound": k / 2, "gain": E} for k in (1, 2)]
     assert [t.get_text() for t in figures.best_of_n(curve).axes[0].texts] == [" 1", " 2"]
 

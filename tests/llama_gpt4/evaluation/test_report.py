@@ -38,10 +38,10 @@ def made(tmp_path: Path, *results: str) -> str:
 
 def test_without_results_it_is_the_papers_figures(tmp_path: Path) -> None:
     text = made(tmp_path)
-    assert text.count("data:image/svg+xml;base64,") == 5
+    assert text.count("data:image/svg+xml;base64,") == 6
     assert len(re.findall("<li>", text)) == len(published()["corrected"])
     assert sorted(p.name for p in (tmp_path / "report").iterdir()) == sorted(
-        f"{n}.{kind}" for n in (1, 3, 4, 5, 8) for kind in ("png", "pdf")
+        f"{n}.{kind}" for n in (1, 2, 3, 4, 5, 8) for kind in ("png", "pdf")
     )
 
 
@@ -87,6 +87,7 @@ def test_the_published_numbers_are_those_of_the_figures() -> None:
             for each in theirs["fig1c_top25"][key]
         ]
         assert ours["top_pairs"][name]["pairs"] == told
+        assert ours["length_bins"][name]["counts"] == theirs["fig1d_length_hist"][key]
     for source, counts in theirs["fig2_score_hist"].items():
         assert ours["scores"][source] == {f"{float(k):g}": n for k, n in counts.items()}
     sums = {**theirs["fig4"], **theirs["fig5"]}
