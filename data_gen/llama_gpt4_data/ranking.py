@@ -46,9 +46,9 @@ def ranking(
         return {"loss": loss, "accuracy": accuracy(rewards.detach(), batch), **more}
 
     def evaluate(engine: Any) -> dict[str, float]:
+        """The parts of the held-out prompts, as if all of them were one step."""
         held_out = prepared.validation
         assert held_out is not None
-        # As if all of its prompts were one step.
         found = micro_batches(
             held_out,
             np.arange(held_out.n),

@@ -66,6 +66,7 @@ class Writer:
     too_long: list[Comparison] = field(default_factory=list)
 
     def write(self, comparisons: Sequence[Comparison], tokenizer: Encoder) -> dict[str, Any]:
+        """Write the tables and tokens of `comparisons`; what became of them, in counts."""
         result = paired(comparisons, keep_out_of_range=self.data.out_of_range == "keep")
         files = files_of(self.data, self.part)
         usable = [

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from llama_gpt4.evaluation import figures
-from llama_gpt4.evaluation.report import published
+from llama_gpt4.evaluation.report_sections import published
 
 E = {"value": 0.5, "low": 0.4, "high": 0.7}
 

@@ -1,7 +1,6 @@
 """The page holds the paper's figures and ours, and nothing that a browser would fetch or run."""
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,9 @@ from typing import Any
 import pytest
 
 from llama_gpt4.evaluation import report
-from llama_gpt4.evaluation.report import KINDS, published, read_results
+from llama_gpt4.evaluation.report import KINDS, read_results
+from llama_gpt4.evaluation.report_sections import published
 
-REAL_DATA = os.environ.get("LLAMA_GPT4_REAL_DATA")
 E = {"value": 1.25, "low": 1.1, "high": 1.5}
 HOSTILE = "<script>alert(1)</script>"
 
@@ -75,28 +74,3 @@ def test_kinds_are_told_apart(tmp_path: Path) -> None:
     ]
     found = {kind: len(own) for kind, own in read_results(files).items()}
     assert found == dict.fromkeys(KINDS, 1)
-
-
-@pytest.mark.skipif(not REAL_DATA, reason="LLAMA_GPT4_REAL_DATA names no folder")
-def test_the_published_numbers_are_those_of_the_figures() -> None:
-    theirs = json.loads((Path(REAL_DATA or "") / "paper_figures.json").read_text())
-    ours = published()
-    for name, key in (("GPT-4", "gpt4"), ("GPT-3", "gpt3")):
-        told = [
-            [*each[0].split(), each[1]] if len(each) == 2 else list(each)
-            for each in theirs["fig1c_top25"][key]
-        ]
-        assert ours["top_pairs"][name]["pairs"] == told
-        assert ours["length_bins"][name]["counts"] == theirs["fig1d_length_hist"][key]
-    for source, counts in theirs["fig2_score_hist"].items():
-        assert ours["scores"][source] == {f"{float(k):g}": n for k, n in counts.items()}
-    sums = {**theirs["fig4"], **theirs["fig5"]}
-    keys = [key for key in sums if key != "in_notebook_not_plotted"]
-    for (title, models), key in zip(ours["relative_scores"].items(), keys, strict=True):
-        for found, told in zip(models.values(), sums[key].values(), strict=True):
-            like_for_like = title.startswith("5c") and found == [526.5, 702]
-            assert found == told or like_for_like, (title, found, told)
-    for name, key in (("Alpaca", "Alpaca"), ("LLaMA-GPT4", "Alpaca-GPT4"), ("GPT-4", "GPT4")):
-        for bucket, value in ours["rouge_l"][name].items():
-            told = theirs["fig6_rouge"][key][bucket].values()
-            assert any(isinstance(v, float) and abs(v - value) < 1e-5 for v in told), (name, bucket)
