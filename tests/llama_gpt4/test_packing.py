@@ -1,7 +1,5 @@
 """Run with: pytest tests/llama_gpt4/test_packing.py"""
 
-import time
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,12 +73,10 @@ def test_the_best_fit_is_not_the_first_fit():
     assert rows.examples.tolist() == [0, 2, 1, 3] and rows.starts.tolist() == [0, 2, 4]
 
 
-def test_52_002_examples_fill_rows_of_2048_to_99_7_percent_in_half_a_second():
+def test_52_002_examples_fill_rows_of_2048_to_99_7_percent():
     lengths = alpaca_like_lengths()
     order = np.random.default_rng(1).permutation(len(lengths))
-    start = time.process_time()
     rows = best_fit(lengths, 2048, order)
-    assert time.process_time() - start < 0.5
     assert rows.fill_frac(lengths, 2048) >= 0.997
 
 

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -535,22 +534,18 @@ def test_a_failed_build_leaves_nothing(config_for, write_json):
     assert [path.suffix for path in Path(config.data.cache_dir).iterdir()] == [".lock"]
 
 
-def test_a_warm_start_loads_no_tokenizer_and_is_quick(config_for):
+def test_a_warm_start_loads_no_tokenizer(config_for):
     config = config_for(**{"data.files": ["sample:en", "sample:zh"]})
     prepare(config)
     code = """
-import sys, time
-started = time.perf_counter()
+import sys
 from llama_gpt4.prepare import prepare
 prepared = prepare(config)
 assert prepared.train.tokens_of(0)[0] == prepared.bos_id
-seconds = time.perf_counter() - started
 heavy = {"torch", "transformers", "tokenizers", "sentencepiece", "llama_gpt4.tokenizer"}
-print(seconds, sorted(heavy & set(sys.modules)))
+print(sorted(heavy & set(sys.modules)))
 """
-    seconds, loaded = run(code, config).stdout.splitlines()[-1].split(" ", 1)
-    assert loaded == "[]"
-    assert float(seconds) < 0.5
+    assert run(code, config).stdout.splitlines()[-1] == "[]"
 
 
 def test_a_warm_start_needs_no_right_to_write(config_for):
@@ -704,6 +699,4 @@ def test_real_records_with_llamas_tokenizer(train_config):
     assert prepared.report["train"]["used"] == len(records) == 1399
     assert answers_of(prepared.train, tokenizer) == [r.output for r in records]
     assert 200 < prepared.train.lengths[:699].mean() < 240
-    started = time.perf_counter()
     assert prepare(config).fingerprint == prepared.fingerprint
-    assert time.perf_counter() - started < 0.5

@@ -57,7 +57,7 @@ def test_other_code_has_another_digest(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.e2e
 def test_ranks_meet_and_add_up() -> None:
     answer = all_reduce(2, 0, 2, "127.0.0.1", free_port(), "cpu", 2**20, 60)
-    assert 0 < answer["seconds"] < 10
+    assert answer["seconds"] > 0
 
 
 def ask(process: subprocess.Popen[str], question: str, **arguments: Any) -> dict[str, Any]:
