@@ -336,12 +336,17 @@ class LaunchConfig:
     """`cpu`, `cuda`, or `auto`: CUDA where there is one."""
     timeout_minutes: float
     """How long a rank waits for the others in one collective operation."""
+    hang_seconds: float
+    """When nothing has moved for so long, no step and no collective, the run ends with a report of
+    which rank stands where: longer than the longest time between two signs of life, such as reading
+    the weights from slow storage, and shorter than `timeout_minutes`."""
 
     def __post_init__(self) -> None:
         require_one_of("launch.device", self.device, ("auto", "cpu", "cuda"))
         if self.processes is not None:
             require(self.processes > 0, f"launch.processes={self.processes} must be positive")
         require(self.timeout_minutes > 0, "launch.timeout_minutes must be positive")
+        require(self.hang_seconds > 0, f"launch.hang_seconds={self.hang_seconds} must be positive")
 
 
 @dataclass(kw_only=True)

@@ -84,6 +84,7 @@ def fit(
             return
         saved_step = state.step
         folder = checkpoint.step_folder(run_dir, state.step)
+        ranks.progress.at("save")
         began = time.perf_counter()
         checkpoint.save(engine, state, architecture, folder, ranks)
         stalled = time.perf_counter() - began
@@ -100,6 +101,7 @@ def fit(
                 metrics.write(line)
             if task.evaluate and (_is_due(state.step, loop.eval_every_steps) or done):
                 if task.sample:
+                    ranks.progress.at("samples")
                     samples = task.sample(engine)
                     if ranks.rank == 0:  # before the line that a tracker is waiting for
                         store_samples(run_dir, state.step, samples)
@@ -128,6 +130,9 @@ def _train_step(
 ) -> tuple[dict[str, Any], bool]:
     """One optimizer step; its line of metrics, and whether any rank was asked to stop."""
     began, waited = time.perf_counter(), 0.0
+    progress = ranks.progress
+    progress.step = step + 1
+    progress.at("waiting for data")
     rate = learning_rate(
         step,
         kind=config.schedule.kind,
@@ -141,15 +146,20 @@ def _train_step(
     batches: list[Any] = []
     for micro_step in range(n):
         asked = time.perf_counter()
+        progress.at("waiting for data")
         batch = next(micro_batches)
         waited += time.perf_counter() - asked
         engine.set_gradient_accumulation_boundary(micro_step == n - 1)
+        progress.at("forward pass")
         parts = task.parts_of(engine, batch)
+        progress.at("backward pass")
         # DeepSpeed averages gradients over the ranks, while the parts of our loss add up.
         engine.backward(parts["loss"] * ranks.world_size)
         measured.append({name: part.detach() for name, part in parts.items()})
         batches.append(batch)
+    progress.at("adding the loss up")
     totals, stopping = _agree(measured, task, batches, step, ranks, stop)
+    progress.at("update")
     norm = engines.step(engine)
     if not math.isfinite(norm) or norm < 0:  # DeepSpeed says -1 where it met inf or NaN
         raise InputError(
@@ -221,7 +231,10 @@ def evaluation(
 ) -> dict[str, float]:
     """`eval_loss` and so on: what the parts of all batches of all ranks add up to."""
     engine.eval()
-    measured = [parts_of(engine, batch) for batch in batches]
+    measured = []
+    for batch in batches:
+        ranks.progress.at("evaluation")
+        measured.append(parts_of(engine, batch))
     engine.train()
     totals = sum_over_ranks(_sums(measured), ranks)
     return {f"eval_{name}": total for name, total in zip(measured[0], totals, strict=True)}

@@ -11,7 +11,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
@@ -19,6 +19,7 @@ import torch.distributed as dist
 
 from llama_gpt4.config import LaunchConfig
 from llama_gpt4.errors import InputError
+from llama_gpt4.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Ranks:
     processes_on_host: int
     device: torch.device
     host: str
+    progress: Progress = field(default_factory=Progress, compare=False)
 
 
 def join(config: LaunchConfig) -> Ranks:

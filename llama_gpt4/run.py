@@ -120,6 +120,7 @@ def train(training: Training, config: RunConfig, prepared: Prepared, report: Exi
     ranks = join(config.launch)
     from llama_gpt4 import checkpoint  # after joining: DeepSpeed decides on its device on import
     from llama_gpt4.export import export
+    from llama_gpt4.heartbeat import Heartbeat
 
     run_dir = Path(config.run_dir)
     if report.run_dir is None:  # rank 0 is here as well, so the directory is ours
@@ -140,8 +141,9 @@ def train(training: Training, config: RunConfig, prepared: Prepared, report: Exi
         _keep_report(prepared, run_dir)
         print(start_line(config, subject, plan, ranks, start.step), flush=True)
     with ExitStack() as whole_run, lever_for_memory(config):
-        if start.step < plan.stop_step:
-            _fit(config, subject, plan, start, good, ranks, whole_run)
+        with Heartbeat(run_dir, ranks, report, config.launch.hang_seconds):
+            if start.step < plan.stop_step:
+                _fit(config, subject, plan, start, good, ranks, whole_run)
         leave()
         if ranks.rank == 0:
             last = checkpoint.Checkpoint(
@@ -168,6 +170,7 @@ def _fit(
     from llama_gpt4.metrics import Metrics
 
     require_room(config, subject.n_parameters)
+    ranks.progress.at("reading the weights")
     weights = subject.weights if good is None else good
     engine = engine_of(config, subject.build, subject.hidden_size, weights, ranks)
     if good is not None:

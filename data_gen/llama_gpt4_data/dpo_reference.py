@@ -96,6 +96,7 @@ class Reference:
                 ranks.rank,
                 ranks.world_size,
             ):
+                ranks.progress.at("reference")
                 values = log_likelihoods_of(engine, batch)
                 if batch.comparisons:
                     found[batch.responses.numpy()] = values.double().cpu().numpy()

@@ -45,7 +45,7 @@ def run(processes: Processes, tmp_path: Path, *codes: str) -> ExitCode:
 
 
 def launch(processes: int | None, device: str) -> LaunchConfig:
-    return LaunchConfig(processes=processes, device=device, timeout_minutes=1)
+    return LaunchConfig(processes=processes, device=device, timeout_minutes=1, hang_seconds=60)
 
 
 @pytest.mark.parametrize(

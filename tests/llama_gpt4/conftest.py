@@ -77,7 +77,7 @@ VALUES: dict[str, Any] = {
         "samples": 2,
         "sample_tokens": 8,
     },
-    "launch": {"processes": 1, "device": "cpu", "timeout_minutes": 5},
+    "launch": {"processes": 1, "device": "cpu", "timeout_minutes": 5, "hang_seconds": 60},
 }
 
 

@@ -44,6 +44,7 @@ Make = Callable[..., TrainConfig]
         ("launch.processes", 0),
         ("launch.device", "tpu"),
         ("launch.timeout_minutes", 0),
+        ("launch.hang_seconds", 0),
         ("batch.rows_per_micro_step", 0),
         ("seed", -1),
     ],

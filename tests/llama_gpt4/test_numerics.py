@@ -8,7 +8,7 @@ from llama_gpt4.ranks import join, leave
 
 
 def test_the_self_test_leaves_the_precision_as_it_was_and_tells_the_truth() -> None:
-    ranks = join(LaunchConfig(processes=1, device="cpu", timeout_minutes=1))
+    ranks = join(LaunchConfig(processes=1, device="cpu", timeout_minutes=1, hang_seconds=60))
     try:
         before = torch.get_float32_matmul_precision()
         exact = numerics.medium_is_exact(ranks)
