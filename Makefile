@@ -1,9 +1,9 @@
 # The two commands of the README; each sets up what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
-UNLESS_ASKED := and not gpu and not slow and not cluster
+UNLESS_ASKED := and not gpu and not slow and not cluster and not soak
 
-.PHONY: train test paper proofs lint
+.PHONY: train test paper proofs soak lint
 
 train: .venv/installed
 	$(BIN)/llama-gpt4 train run_dir=runs/tiny
@@ -22,6 +22,10 @@ paper: .venv/installed
 # Longer proofs, that a model learns what is claimed.
 proofs: .venv/installed
 	$(BIN)/python -m pytest -m "slow and not gpu and not cluster"
+
+# One training, disturbed thirty times: about a quarter of an hour.
+soak: .venv/installed
+	$(BIN)/python -m pytest -m soak -rA
 
 lint: .venv/installed
 	$(BIN)/ruff check

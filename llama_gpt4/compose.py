@@ -39,6 +39,7 @@ FREE_KEYS = (
     "data.cache_dir",
     "launch",
     "tracking",
+    "zero",
     "train.steps",
     "train.log_every_steps",
     "train.eval_every_steps",
