@@ -39,7 +39,6 @@ FREE_KEYS = (
     "data.cache_dir",
     "launch",
     "tracking",
-    "zero",
     "train.steps",
     "train.log_every_steps",
     "train.eval_every_steps",
@@ -47,7 +46,10 @@ FREE_KEYS = (
     "train.keep_checkpoints",
     "train.dry",
 )
-"""What may differ between two starts of one run: it changes neither weights nor their order."""
+"""What may differ between two starts of one line: it changes neither weights nor their order."""
+RESUMABLE_KEYS = (*FREE_KEYS, "zero")
+"""What may differ besides where `run_dir` is named: checkpoints are readable at any stage, and only
+rounding tells."""
 
 
 def compose(schema: type[C], program: str, overrides: Sequence[str]) -> C:
@@ -157,7 +159,7 @@ def require_consistent(config: RunConfig, world_size: int) -> None:
 
 def config_hash(config: RunConfig) -> str:
     """SHA-256 of all that decides the weights: the configuration without its free keys."""
-    kept = [(key, value) for key, value in _flatten(asdict(config)) if not _is_free(key)]
+    kept = [(key, value) for key, value in _flatten(asdict(config)) if not _is_in(key, FREE_KEYS)]
     return hashlib.sha256(json.dumps(kept, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -190,7 +192,7 @@ def _require_same_run(config: RunConfig, path: Path) -> None:
     changed = [
         f"{key}: {_shown(before.get(key))} there, {_shown(now.get(key))} here"
         for key in sorted(before.keys() | now.keys())
-        if not _is_free(key) and before.get(key) != now.get(key)
+        if not _is_in(key, RESUMABLE_KEYS) and before.get(key) != now.get(key)
     ]
     if changed:
         more = f" (and {len(changed) - 4} more)" if len(changed) > 4 else ""
@@ -292,8 +294,9 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield prefix + key, value
 
 
-def _is_free(key: str) -> bool:
-    return any(key == free or key.startswith(free + ".") for free in FREE_KEYS)
+def _is_in(key: str, keys: Sequence[str]) -> bool:
+    """Whether `key` is one of `keys`, or below one."""
+    return any(key == one or key.startswith(one + ".") for one in keys)
 
 
 def _shown(value: Any) -> str:

@@ -101,6 +101,7 @@ def test_the_run_directory_follows_the_configuration_but_not_its_free_keys() -> 
     free = ["train.steps=7", "tracking=none", "launch.processes=1"]
     assert compose_training(free).run_dir == same
     assert compose_training(["optim.lr=1e-5"]).run_dir != same
+    assert compose_training(["zero=stage1"]).run_dir != same
 
 
 def test_a_frozen_configuration_reads_back_the_same(tmp_path: Path) -> None:
@@ -114,6 +115,7 @@ def test_another_configuration_in_the_same_directory_is_refused(tmp_path: Path) 
     freeze(compose_training([here]))
     (tmp_path / "run" / "metrics.jsonl").touch()
     freeze(compose_training([here, "train.steps=9"]))
+    freeze(compose_training([here, "zero=stage1"]))
     with pytest.raises(InputError, match=r"optim.lr: 0.003 there, 1.0 here"):
         freeze(compose_training([here, "optim.lr=1"]))
 
