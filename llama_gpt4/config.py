@@ -122,7 +122,8 @@ class FilesConfig:
     """Which files become tokens, and where these are kept: what every program that trains has."""
 
     files: list[str]
-    """JSON or JSONL files; `sample:<name>` are the shipped ones."""
+    """JSON or JSONL, also .gz or .zst; Parquet; a folder that `datasets` saved; `hub:owner/name` or
+    `hub:owner/name:split`; `sample:<name>` are the shipped ones."""
     row_tokens: int
     """T: the longest example, and the length of a packed row."""
     too_long: str

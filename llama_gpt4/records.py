@@ -1,6 +1,7 @@
 """Records: the JSON that people write, checked at the door.
 
 A file is a JSON array of objects, or JSONL with one object a line; its first character says which.
+It may be compressed, and rows of Parquet or Arrow are records as well: see `containers`.
 """
 
 import json
@@ -9,6 +10,7 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
+from llama_gpt4.containers import HUB, decompressed, folder_content, hub_content, table_rows
 from llama_gpt4.errors import InputError
 
 SAMPLES = ("en", "zh", "comparisons_en", "comparisons_zh")
@@ -55,7 +57,7 @@ def read_records(file: str) -> list[Record]:
 
 
 def read_bytes(file: str) -> bytes:
-    """What `file` holds; an `InputError` where it cannot be read."""
+    """What `file` holds, decompressed; an `InputError` where it cannot be read."""
     if file.startswith("sample:"):
         language = file.removeprefix("sample:")
         if language not in SAMPLES:
@@ -64,11 +66,13 @@ def read_bytes(file: str) -> bytes:
                 f"{', '.join(f'sample:{name}' for name in SAMPLES)}"
             )
         return (package_files("llama_gpt4") / "sample" / f"{language}.json").read_bytes()
+    if file.startswith(HUB):
+        return hub_content(file)
     path = Path(file)
     if path.is_dir():
-        raise InputError(f"{file} is a folder: name a file of records in it")
+        return folder_content(path, file)
     try:
-        return path.read_bytes()
+        return decompressed(path.read_bytes(), file)
     except FileNotFoundError:
         raise InputError(f"{file} does not exist (data.files=[sample:en] needs no file)") from None
     except OSError as error:
@@ -84,7 +88,11 @@ def parse_records(content: bytes, file: str) -> list[Record]:
 
 
 def json_values(content: bytes, file: str) -> list[tuple[int, Any]]:
-    """The values of a JSON array with their places from 0, or of JSONL with their lines from 1."""
+    """The values of a JSON array, or the rows of a table, with their places from 0; those of JSONL
+    with their lines from 1."""
+    rows = table_rows(content, file)
+    if rows is not None:
+        return list(enumerate(rows))
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -28,7 +28,6 @@ from llama_gpt4.records import (
     text_of,
     without_placeholder,
 )
-from llama_gpt4_data.parquet import PARQUET, parquet_values
 from llama_gpt4_data.ratings import HIGHEST, LOWEST
 
 Turn = Mapping[str, str]
@@ -101,8 +100,6 @@ def read_comparisons(files: Sequence[str]) -> list[Comparison]:
 def _values(file: str) -> list[tuple[int, Any]]:
     """The records of `file` with their places."""
     content = read_bytes(file)
-    if content.startswith(PARQUET):
-        return parquet_values(content, file)
     _refuse_lists(content, file)
     return json_values(content, file)
 

@@ -2,16 +2,21 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from llama_gpt4_data.comparisons import Comparison, read_comparisons, turns_of
+from pyarrow import parquet
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.prompt import INPUT, RESPONSE, render_chat, render_prompt
+
+from .reward_runs import bench, scored, write
 
 Read = Callable[..., list[Comparison]]
 USER = [{"role": "user", "content": "Why?"}]
@@ -182,3 +187,14 @@ def test_bad_records_are_named(read: Read, record: Any, message: str) -> None:
 def test_no_comparison_at_all(read: Read) -> None:
     with pytest.raises(InputError, match="hold no comparison"):
         read()
+
+
+def test_rows_of_parquet_are_those_of_json(tmp_path: Path) -> None:
+    """Also where another record has keys that this one lacks: they are null in a column."""
+    records = [*bench({"hep-go": 2}), scored("Why?", ("So.", 9), ("No.", 4.5))]
+    keys = {key: None for record in records for key in record}
+    table = pyarrow.Table.from_pylist([keys | record for record in records])
+    parquet.write_table(table, tmp_path / "cmp.parquet")
+    found = read_comparisons([str(tmp_path / "cmp.parquet")])
+    same = read_comparisons([write(tmp_path, records)])
+    assert [replace(c, file="") for c in found] == [replace(c, file="") for c in same]
