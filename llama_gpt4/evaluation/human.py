@@ -26,6 +26,8 @@ from llama_gpt4.program import ExitReport, run_program
 from llama_gpt4.questions import read_questions
 
 PROGRAM = "evaluate/human"
+MADE_OF = ("answers", "questions", "missing")
+"""What a study remembers of the configuration that made it, for its report."""
 
 
 @dataclass(kw_only=True)
@@ -124,7 +126,7 @@ def import_votes(config: HumanConfig) -> None:
     """Add the votes of a file that are not there yet; a study that does not exist begins so."""
     given, found = read_votes(config.file)
     path = Path(config.votes)
-    votes = Votes.open(path) if path.exists() else Votes.create(path, given, [])
+    votes = Votes.open(path) if path.exists() else Votes.create(path, given, [], {})
     study = votes.study()
     if {study.first, study.second} != {given.first, given.second}:
         raise InputError(
@@ -153,8 +155,9 @@ def report_votes(config: HumanConfig) -> None:
         for criterion in CRITERIA
         if (those := [vote for vote in counting if vote.criterion == criterion])
     }
-    asked = len(votes.items()) or None
-    write_json(Path(config.output), _result(config, study, asked, len(votes.all()), criteria))
+    settings = {**asdict(config), **votes.made_of(), "seed": study.seed}
+    counted = {"questions_asked": len(votes.items()) or None, "votes_cast": len(votes.all())}
+    write_json(Path(config.output), _result(settings, study, counted, criteria))
     print("\n".join(table(study, criteria)))
     print(f"{len(counting):,} votes -> {config.output}")
 
@@ -193,25 +196,23 @@ def _percent(share: dict[str, float]) -> str:
 
 
 def _result(
-    config: HumanConfig,
+    settings: dict[str, Any],
     study: Study,
-    asked: int | None,
-    cast: int,
+    counted: dict[str, int | None],
     criteria: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
-    """`asked` questions are in the study, None where votes were only imported; `cast` votes were
-    ever given, those that were changed later too."""
+    """`counted` are the questions of the study, None where votes were only imported, and the votes
+    that were ever cast, those that were changed later too."""
     return {
         "metric": "human",
-        "settings": {**asdict(config), "seed": study.seed},
+        "settings": settings,
         "models": {"first": study.first, "second": study.second},
         "aggregation": "share of the votes; low and high by the bootstrap over questions",
         "sign_test": "two-sided, exact, over votes that are no ties, taken as independent",
         "alpha": "Krippendorff's, nominal",
         "resamples": statistics.RESAMPLES,
         "confidence": statistics.CONFIDENCE,
-        "questions_asked": asked,
-        "votes_cast": cast,
+        **counted,
         "criteria": criteria,
     }
 
@@ -225,7 +226,8 @@ def _study_of(config: HumanConfig) -> Votes:
         first, second = config.answers
         require_apart(config.votes, config.answers.values())
         study, items = Study(first, second, config.seed), _items(config)
-        votes = Votes.open(path) if path.exists() else Votes.create(path, study, items)
+        made_of = {key: getattr(config, key) for key in MADE_OF}
+        votes = Votes.open(path) if path.exists() else Votes.create(path, study, items, made_of)
         if (votes.study(), votes.items()) != (study, items):
             raise InputError(
                 f"votes={path} is a study of other answers, models or another seed: leave answers "

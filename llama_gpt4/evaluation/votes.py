@@ -6,14 +6,16 @@ of one voter on one criterion of one question, the last counts.
 """
 
 import contextlib
+import json
 import os
 import secrets
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from llama_gpt4.errors import InputError
 
@@ -33,6 +35,8 @@ CREATE TABLE votes (
 );
 CREATE INDEX votes_of_voter ON votes (voter, question_id);
 """
+# Not among the tables above, so that studies of before, which lack it, can go on.
+_MADE_OF = "CREATE TABLE IF NOT EXISTS made_of (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
 # Of equal times, what was added last.
 _COUNTING = """
 SELECT vote_id, question_id, voter, criterion, choice, "left", time FROM (
@@ -90,8 +94,11 @@ class Votes:
         self.path = path
 
     @classmethod
-    def create(cls, path: Path, study: Study, items: Sequence[Item]) -> "Votes":
-        """A new file without votes. Its links are secrets: nobody else may read it."""
+    def create(
+        cls, path: Path, study: Study, items: Sequence[Item], made_of: Mapping[str, Any]
+    ) -> "Votes":
+        """A new file without votes, `made_of` files that are named there. Its links are secrets:
+        nobody else may read it."""
         votes = cls(path)
         aside = path.with_name(path.name + ".partial")
         try:
@@ -102,6 +109,11 @@ class Votes:
                 database.executescript(_TABLES)
                 database.execute("INSERT INTO study VALUES (?, ?, ?)", astuple(study))
                 database.executemany("INSERT INTO items VALUES (?, ?, ?, ?)", map(astuple, items))
+                database.execute(_MADE_OF)
+                database.executemany(
+                    "INSERT INTO made_of VALUES (?, ?)",
+                    [(key, json.dumps(value)) for key, value in made_of.items()],
+                )
                 database.execute(f"PRAGMA user_version = {FORMAT}")
             aside.rename(path)
         except OSError as error:
@@ -127,6 +139,15 @@ class Votes:
     def study(self) -> Study:
         with self._open() as database:
             return Study(*database.execute("SELECT first, second, seed FROM study").fetchone())
+
+    def made_of(self) -> dict[str, Any]:
+        """Keys of the configuration that made the study; none where votes were only imported."""
+        with self._open() as database:
+            database.execute(_MADE_OF)
+            return {
+                key: json.loads(value)
+                for key, value in database.execute("SELECT key, value FROM made_of")
+            }
 
     def items(self) -> list[Item]:
         """In the order of the files that they come from."""

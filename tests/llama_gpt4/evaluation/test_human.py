@@ -117,6 +117,16 @@ def test_answers_of_fastchat_are_joined_by_id_with_their_questions() -> None:
     ]
 
 
+def test_a_report_names_the_answers_of_its_study() -> None:
+    answers("a.jsonl", question="Why?")
+    answers("b.jsonl", question="Why?")
+    study("missing=drop").cast("1", "anna", {"honesty": "tie"}, "base")
+    assert evaluate("report") == 0
+    settings = json.loads(Path("human.json").read_text("utf-8"))["settings"]
+    assert settings["answers"] == {"tuned": "a.jsonl", "base": "b.jsonl"}
+    assert (settings["missing"], settings["questions"]) == ("drop", None)
+
+
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert evaluate(*arguments) == 2
     [line] = capsys.readouterr().err.splitlines()

@@ -10,17 +10,25 @@ from llama_gpt4.errors import InputError
 from llama_gpt4.evaluation.votes import Item, Study, Vote, Votes
 
 STUDY = Study("tuned", "base", 0)
+MADE_OF = {"answers": {"tuned": "a.jsonl"}, "questions": None}
 ITEMS = [Item("q1", "Why?", "a", "b"), Item("q0", "怎么？", "c", "d")]
 
 
 @pytest.fixture
 def votes(tmp_path: Path) -> Votes:
-    return Votes.create(tmp_path / "votes.sqlite", STUDY, ITEMS)
+    return Votes.create(tmp_path / "votes.sqlite", STUDY, ITEMS, MADE_OF)
 
 
 def test_a_study_is_in_its_file(votes: Votes) -> None:
     again = Votes.open(votes.path)
     assert (again.study(), again.items(), again.all()) == (STUDY, ITEMS, [])
+    assert again.made_of() == MADE_OF
+
+
+def test_a_study_of_before_does_not_say_what_it_is_made_of(votes: Votes) -> None:
+    with votes._open() as database:
+        database.execute("DROP TABLE made_of")
+    assert Votes.open(votes.path).made_of() == {}
 
 
 def test_only_its_owner_can_read_the_links(votes: Votes) -> None:
