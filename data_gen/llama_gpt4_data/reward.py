@@ -6,6 +6,7 @@ below.
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ def subject(config: RewardConfig, prepared: PreparedComparisons, ranks: "Ranks")
         n_parameters=backbone.n_parameters,
         described=backbone.described,
         step_size=f"{config.rows_per_step} prompts a step (about {pairs:.0f} pairs)",
-        judge=partial(judge, prepared) if prepared.validation else None,
+        judge=partial(judge, config, prepared) if prepared.validation else None,
     )
 
 
@@ -74,7 +75,7 @@ def rewards_of(
     return engine(batch.tokens.to(ranks.device, non_blocking=True), batch.lengths), {}
 
 
-def judge(prepared: PreparedComparisons, model_folder: Path) -> "Summary":
+def judge(config: RewardConfig, prepared: PreparedComparisons, model_folder: Path) -> "Summary":
     """Report on the exported model and the held-out prompts, to the terminal and `run_dir`."""
     from llama_gpt4_data.reward_report import report
     from llama_gpt4_data.reward_table import publish
@@ -83,7 +84,7 @@ def judge(prepared: PreparedComparisons, model_folder: Path) -> "Summary":
     held_out = prepared.validation
     assert held_out is not None
     found = report(held_out, Scorer(model_folder).rewards_of(held_out), prepared.train)
-    return publish(model_folder.parent, "held-out prompts", found)
+    return publish(model_folder.parent, "held-out prompts", found, asdict(config))
 
 
 TRAINING = Training("reward", prepare, report_lines, subject)

@@ -4,7 +4,7 @@ any layout, RewardBench's among them; without training."""
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         compared = tokenised(comparisons, config.files, model, Path(folder))
         found = report(compared, Scorer(model).rewards_of(compared), train=None)
-    publish(Path(config.output_dir), "prompts", found)
+    publish(Path(config.output_dir), "prompts", found, asdict(config))
 
 
 def tokenised(

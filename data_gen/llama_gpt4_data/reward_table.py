@@ -25,11 +25,12 @@ MOST_ROWS = 25
 """Of one group on the terminal: a benchmark may compare hundreds of sources."""
 
 
-def publish(folder: Path, what: str, found: Report) -> Summary:
-    """Print the report on `what`, such as held-out prompts, and write `reward_report.json` and
-    `reward_report.png` to `folder`; the same for the tracker."""
+def publish(folder: Path, what: str, found: Report, config: dict[str, Any]) -> Summary:
+    """Print the report on `what`, such as held-out prompts, and write `reward_report.json`, with
+    the `config` that it comes from, and `reward_report.png` to `folder`; the same for the
+    tracker."""
     print(table(what, found), flush=True)
-    write_json(folder / f"{NAME}.json", as_json(found))
+    write_json(folder / f"{NAME}.json", {"config": config, **as_json(found)})
     draw(folder / f"{NAME}.png", found)
     return summary(found)
 

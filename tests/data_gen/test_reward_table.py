@@ -26,9 +26,10 @@ def of(folder: Path, records: list[dict[str, object]]) -> Report:
 def test_what_is_printed_is_what_is_written(
     found: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = publish(tmp_path, "held-out prompts", found)
+    said = publish(tmp_path, "held-out prompts", found, {"model": "m"})
     shown = capsys.readouterr().out
     kept = json.loads((tmp_path / "reward_report.json").read_text())
+    assert kept["config"] == {"model": "m"}
     assert kept["prompts"] == 12 and kept["rules_from"] == "the other prompts"
     accuracy = kept["overall"]["accuracy"]
     assert f"{accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f})" in shown
