@@ -5,52 +5,25 @@ Colours are those of Okabe and Ito (2008), which people who see fewer colours ca
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from llama_gpt4.evaluation.chinese_font import chinese_font
+
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 PAPER, OURS = "#777777", "#0072B2"
-CHINESE_FONTS = (
-    "Noto Sans CJK SC",
-    "Noto Sans SC",
-    "Source Han Sans SC",
-    "WenQuanYi Zen Hei",
-    "WenQuanYi Micro Hei",
-    "Droid Sans Fallback",
-)
-CHINESE_FILES = ("NotoSansCJK", "NotoSansSC", "SourceHanSans", "wqy-", "DroidSansFallback")
-CRITERIA = ("helpfulness", "honesty", "harmlessness")
 
 Interval = Mapping[str, float]
 
 
-def chinese_font() -> str | None:
-    """A font of this machine that has Chinese glyphs."""
-    if found := _known_font():
-        return found
-    # matplotlib lists fonts once and keeps the list: what was installed since is not in it.
-    listed = {font.fname for font in font_manager.fontManager.ttflist}
-    for path in font_manager.findSystemFonts():
-        if path not in listed and any(part in Path(path).name for part in CHINESE_FILES):
-            font_manager.fontManager.addfont(path)
-    return _known_font()
-
-
-def _known_font() -> str | None:
-    known = {font.name for font in font_manager.fontManager.ttflist}
-    return next((name for name in CHINESE_FONTS if name in known), None)
-
-
 def settings() -> dict[str, Any]:
     """What to draw with, for `matplotlib.rc_context`."""
-    font = chinese_font()
     return {
-        "font.family": ["DejaVu Sans", *([font] if font else [])],
+        "font.family": ["DejaVu Sans", chinese_font()],
         "font.size": 9,
         "text.parse_math": False,  # a name with two $ is a name, not a formula
         "axes.spines.top": False,
@@ -112,30 +85,51 @@ def scores(sets: Mapping[str, Mapping[str, int]]) -> Figure:
     return figure
 
 
-def votes(sets: Mapping[str, Mapping[str, Sequence[int]]]) -> Figure:
+@dataclass(frozen=True)
+class Votes:
+    """On the answers of two models."""
+
+    first: str
+    second: str
+    shares: dict[str, Sequence[Interval]] = field(default_factory=dict)
+    """By criterion: of the first, the second, and ties."""
+
+
+def votes(panels: Mapping[str, Votes]) -> Figure:
     """Figure 3: shares of the votes for the first, for the second, and for neither."""
-    figure = _figure(7, 1.6 * len(sets) + 0.5)
-    panels = figure.subplots(len(sets), 1, squeeze=False)[:, 0]
-    for axes, (name, criteria) in zip(panels, sets.items(), strict=True):
-        first, _, second = name.removesuffix(" (paper)").partition(" : ")
-        for row, criterion in enumerate(criteria):
-            counts, start = criteria[criterion], 0.0
-            for part, colour in ((0, COLOURS[0]), (2, "#DDDDDD"), (1, COLOURS[1])):
-                share = counts[part] / sum(counts)
-                label = (first, second, "tie")[part] if row == 0 else None
+    figure = _figure(7, 1.7 * len(panels) + 0.5)
+    places = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axes, (name, found) in zip(places, panels.items(), strict=True):
+        for row, (first, second, tie) in enumerate(found.shares.values()):
+            labels = (found.first, "tie", found.second) if row == 0 else (None, None, None)
+            start = 0.0
+            for part, colour, label in zip((first, tie, second), VOTE_COLOURS, labels, strict=True):
+                share = part["value"]
                 axes.barh(row, share, left=start, color=colour, label=label)
-                ink = "white" if part == 0 else "black"
+                ink = "white" if part is first else "black"
                 axes.text(
                     start + share / 2, row, f"{share:.0%}", ha="center", va="center", color=ink
                 )
                 start += share
-        axes.set_yticks(range(len(criteria)), [c.capitalize() for c in criteria])
+            if "low" in first:  # each where its bar ends: the second's is from the right
+                _whisker(axes, row, first["value"], first["low"], first["high"])
+                _whisker(axes, row, 1 - second["value"], 1 - second["high"], 1 - second["low"])
+        axes.set_yticks(range(len(found.shares)), [c.capitalize() for c in found.shares])
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
         axes.set_xticks([])
         axes.set_title(name, fontsize=10, loc="left")
         axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
     return figure
+
+
+VOTE_COLOURS = (COLOURS[0], "#DDDDDD", COLOURS[1])
+
+
+def _whisker(axes: Axes, row: float, value: float, low: float, high: float) -> None:
+    """An interval, below the number that stands in the middle of a bar."""
+    bounds = [[value - low], [high - value]]
+    axes.errorbar(value, row + 0.27, xerr=bounds, color="black", capsize=2, lw=1)
 
 
 def relative_scores(
@@ -166,7 +160,7 @@ def _bars(axes: Axes, models: Mapping[str, Interval], colour: str) -> None:
         if found.get("low") is not None and found.get("high") is not None:
             bounds = [[value - 100 * found["low"]], [100 * found["high"] - value]]
             axes.errorbar(value, row, xerr=bounds, color="black", capsize=3)
-        axes.text(2, row, f"{value:.0f}%", va="center", color="white", fontweight="bold")
+        axes.text(2, row, f"{value:.0f}%", va="center", color="white")
     axes.axvline(100, color="black", lw=0.8, ls=":")
     axes.set_yticks(range(len(models)), list(models))
     axes.set_ylim(max(len(models), 2) - 0.4, -0.6)
@@ -210,18 +204,21 @@ def _words(bucket: str) -> str:
     return {"10-": "over 10 words", "ALL": "all"}.get(bucket, f"{bucket} words")
 
 
-def best_of_n(curve: Sequence[Mapping[str, Any]]) -> Figure:
+def best_of_n(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """What the best of k answers has more reward than one, against the KL bound."""
     figure = _figure(6, 3.2)
     axes = figure.add_subplot()
-    at = [point["kl_upper_bound"] for point in curve]
-    gains = [point["gain"] for point in curve]
-    axes.fill_between(
-        at, [g["low"] for g in gains], [g["high"] for g in gains], color=OURS, alpha=0.2, lw=0
-    )
-    axes.plot(at, [g["value"] for g in gains], "o-", color=OURS)
-    for point, gain, x in zip(curve, gains, at, strict=True):
-        axes.annotate(f" {point['k']}", (x, gain["value"]), va="top")
+    for (name, curve), colour in zip(curves.items(), cycle(COLOURS), strict=False):
+        at = [point["kl_upper_bound"] for point in curve]
+        gains = [point["gain"] for point in curve]
+        axes.fill_between(
+            at, [g["low"] for g in gains], [g["high"] for g in gains], color=colour, alpha=0.2, lw=0
+        )
+        axes.plot(at, [g["value"] for g in gains], "o-", color=colour, label=name)
+        for point, gain, x in zip(curve, gains, at, strict=True):
+            axes.annotate(f" {point['k']}", (x, gain["value"]), va="top")
+    if len(curves) > 1:
+        axes.legend()
     axes.set_xlabel("KL divergence, at most (nats)")
     axes.set_ylabel("reward over one answer")
     return figure

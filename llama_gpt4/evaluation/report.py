@@ -106,8 +106,6 @@ def page(title: str, sections: Sequence[Section]) -> str:
     """The whole page; all text in it is escaped."""
     from jinja2 import Environment, StrictUndefined
 
-    from llama_gpt4.evaluation.figures import chinese_font
-
     template = (package_files("llama_gpt4") / "evaluation" / "page.html.jinja").read_text("utf-8")
     paper = published()
     environment = Environment(autoescape=True, undefined=StrictUndefined)
@@ -116,7 +114,6 @@ def page(title: str, sections: Sequence[Section]) -> str:
         source=paper["source"],
         corrected=paper["corrected"],
         sections=sections,
-        chinese_font=chinese_font(),
     )
 
 

@@ -1,10 +1,13 @@
 """What stands on the page of `report`: the figures of the paper with its numbers, ours beside."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Any
+
+from llama_gpt4.evaluation.labels import labelled, short_names
+from llama_gpt4.evaluation.verb_noun import Sunburst, sunburst
 
 if TYPE_CHECKING:  # it takes its time, and `--help` does without
     from matplotlib.figure import Figure
@@ -23,6 +26,7 @@ class Section:
     """The figure as a data URI."""
 
 
+PAPERS_SUNBURST = Sunburst(verbs=20, nouns=4, above=10)
 Results = dict[str, dict[str, dict[str, Any]]]
 """Content by kind, then by file."""
 
@@ -41,7 +45,7 @@ def _settings(results: Results, kind: str, key: str = "settings") -> dict[str, s
 
 
 def _shown(found: Any, percent: bool = False) -> str:
-    """A number with its interval."""
+    """A number with its interval, if it has one."""
     if found is None:
         return "none"
     scale, digits, unit = (100, 1, " %") if percent else (1, 3, "")
@@ -52,24 +56,49 @@ def _shown(found: Any, percent: bool = False) -> str:
     return f"{value}{unit} ({low} to {high})" if low and high else f"{value}{unit}"
 
 
+def _of_paper(key: str) -> dict[str, Any]:
+    return {f"{name} (paper)": found for name, found in published()[key].items()}
+
+
+def _ours(results: Results, kind: str, key: str, taken: Iterable[str]) -> dict[str, Any]:
+    """What stands under `key` in all files of this kind."""
+    found = {file: content[key] for file, content in results.get(kind, {}).items()}
+    return labelled(found, taken)
+
+
+def sunburst_section(results: Results) -> Section:
+    from llama_gpt4.evaluation.sunburst_figure import sunbursts
+
+    sets = _of_paper("sunburst")
+    known = {(verb, noun): n for verb, noun, n in published()["top_pairs"]["GPT-3"]["pairs"]}
+    sets["GPT-3 (paper, of its 25 commonest pairs)"] = sunburst(known, PAPERS_SUNBURST)
+    for name, found in _ours(results, "texts", "sets", sets).items():
+        if found.get("pairs", {}).get("sunburst"):
+            sets[name] = found["pairs"]["sunburst"]
+    return Section(
+        "Figure 1 (a, b): verbs and their objects",
+        sunbursts(sets),
+        [
+            "The twenty commonest verbs, and up to four nouns of each that are there more than ten "
+            "times. Of the paper's figure for GPT-3 only the 25 commonest pairs are known as "
+            "numbers. What is too narrow for its words has none."
+        ],
+        settings=_settings(results, "texts"),
+    )
+
+
 def pairs_section(results: Results) -> Section:
     from llama_gpt4.evaluation import figures
 
-    paper = published()["top_pairs"]
-    sets = {f"{name} (paper)": each["pairs"] for name, each in paper.items()}
+    sets = {name: each["pairs"] for name, each in _of_paper("top_pairs").items()}
     rows = [["set", "distinct pairs"]]
-    rows += [[f"{name} (paper)", f"{each['unique']:,}"] for name, each in paper.items()]
-    for content in results.get("texts", {}).values():
-        for name, found in content["sets"].items():
-            if found.get("pairs"):
-                sets[name] = found["pairs"]["counts"]
-                rows.append([name, f"{found['pairs']['unique']:,}"])
+    rows += [[name, f"{each['unique']:,}"] for name, each in _of_paper("top_pairs").items()]
+    for name, found in _ours(results, "texts", "sets", sets).items():
+        if found.get("pairs"):
+            sets[name] = found["pairs"]["counts"]
+            rows.append([name, f"{found['pairs']['unique']:,}"])
     return Section(
-        "Figure 1 (a-c): verbs and their nouns",
-        figures.top_pairs(sets),
-        ["The paper's sunbursts are of the same pairs; drawn are the 25 commonest of each set."],
-        rows,
-        _settings(results, "texts"),
+        "Figure 1 (c): the 25 commonest verbs with their nouns", figures.top_pairs(sets), rows=rows
     )
 
 
@@ -78,17 +107,14 @@ def lengths_section(results: Results) -> Section:
 
     names = ["p10", "p25", "p50", "p75", "p90", "p95", "p99"]
     rows = [["set", *names]]
-    paper = published()
-    sets = {f"{name} (paper)": bins for name, bins in paper["length_bins"].items()}
-    for name, found in paper["lengths"].items():
-        bounds = [f"{found[p][0]} to {found[p][1]}" for p in names]
-        rows.append([f"{name} (paper)", *bounds])
-    for content in results.get("texts", {}).values():
-        for name, found in content["sets"].items():
-            if found.get("lengths"):
-                sets[name] = found["lengths"]["bins"]
-                percentiles = found["lengths"]["percentiles"]
-                rows.append([name, *(f"{percentiles.get(p, float('nan')):.0f}" for p in names)])
+    sets = _of_paper("length_bins")
+    for name, found in _of_paper("lengths").items():
+        rows.append([name, *(f"{found[p][0]} to {found[p][1]}" for p in names)])
+    for name, found in _ours(results, "texts", "sets", sets).items():
+        if found.get("lengths"):
+            sets[name] = found["lengths"]["bins"]
+            percentiles = found["lengths"]["percentiles"]
+            rows.append([name, *(f"{percentiles.get(p, float('nan')):.0f}" for p in names)])
     notes = ["Percentiles of the paper are bounds, recovered from the bars of its figure."]
     return Section("Figure 1 (d): words of the answers", figures.lengths(sets), notes, rows)
 
@@ -96,9 +122,10 @@ def lengths_section(results: Results) -> Section:
 def scores_section(results: Results) -> Section:
     from llama_gpt4.evaluation import figures
 
-    sets = {f"{name} (paper)": counts for name, counts in published()["scores"].items()}
-    for content in results.get("scores", {}).values():
-        sets |= {name: found["counts"] for name, found in content["sources"].items()}
+    sets = _of_paper("scores")
+    sets |= {
+        name: found["counts"] for name, found in _ours(results, "scores", "sources", sets).items()
+    }
     return Section(
         "Figure 2: scores of the judge",
         figures.scores(sets),
@@ -109,49 +136,63 @@ def scores_section(results: Results) -> Section:
 
 def votes_section(results: Results) -> Section:
     from llama_gpt4.evaluation import figures
+    from llama_gpt4.evaluation.vote_statistics import sign_test
 
-    sets = {f"{name} (paper)": each for name, each in published()["votes"].items()}
-    rows = [["criterion", "votes", "first", "second", "tie", "sign test p", "alpha"]]
-    for content in results.get("human", {}).values():
-        models = content["models"]
-        sets[f"{models['first']} : {models['second']}"] = {
-            name: [found["counts"][part] for part in ("first", "second", "tie")]
-            for name, found in content["criteria"].items()
-        }
-        for name, found in content["criteria"].items():
-            shares = [
-                _shown(found["shares"][part] | {"value": found["shares"][part]["share"]}, True)
-                for part in ("first", "second", "tie")
-            ]
-            rest = ["none" if found[k] is None else f"{found[k]:.3g}" for k in _TESTS]
-            rows.append([name, str(found["votes"]), *shares, *rest])
+    panels: dict[str, figures.Votes] = {}
+    rows = [["models", "criterion", "votes", "first", "second", "tie", "sign test p", "alpha"]]
+
+    def add(name: str, criterion: str, n: int, shares: list[Any], *tests: float | None) -> None:
+        panels[name].shares[criterion] = shares
+        told = ["none" if test is None else f"{test:.3g}" for test in tests]
+        rows.append([name, criterion, f"{n:,}", *(_shown(s, True) for s in shares), *told])
+
+    for name, of_paper in _of_paper("votes").items():
+        first, second = name.removesuffix(" (paper)").split(" : ")
+        panels[name] = figures.Votes(first, second)
+        for criterion, counts in of_paper.items():
+            shares = [{"value": n / sum(counts)} for n in counts]
+            add(name, criterion, sum(counts), shares, sign_test(*counts[:2]), None)
+    studies = {
+        file: {" : ".join(content["models"].values()): content}
+        for file, content in results.get("human", {}).items()
+    }
+    for name, content in labelled(studies, panels).items():
+        panels[name] = figures.Votes(content["models"]["first"], content["models"]["second"])
+        for criterion, found in content["criteria"].items():
+            parts = [found["shares"][part] for part in ("first", "second", "tie")]
+            shares = [part | {"value": part["share"]} for part in parts]
+            add(name, criterion, found["votes"], shares, found["sign_test_p"], found["alpha"])
     return Section(
         "Figure 3: votes of people",
-        figures.votes(sets),
-        ["Shares of all votes on a criterion; the paper has 704 and 755 on each."],
-        rows if len(rows) > 1 else [],
+        figures.votes(panels),
+        [
+            "Shares of all votes on a criterion, with intervals over questions. Of the paper's 704 "
+            "and 755 votes it is not known which are on one question: they have no intervals."
+        ],
+        rows,
         _settings(results, "human"),
     )
-
-
-_TESTS = ("sign_test_p", "alpha")
 
 
 def judge_section(results: Results) -> Section:
     from llama_gpt4.evaluation import figures
 
-    ours = {}
+    found = {
+        file: {" : ".join(pair["models"]): pair for pair in content["pairs"]}
+        for file, content in results.get("judge", {}).items()
+    }
+    short = short_names(found)
+    ours = {
+        short[file]: {
+            name: pair["relative_score"] for name, pair in pairs.items() if pair["relative_score"]
+        }
+        for file, pairs in found.items()
+    }
     rows = [["pair", "points", "relative score", "win rate", "at equal length", "conflicts"]]
-    for file, content in results.get("judge", {}).items():
-        panel: dict[str, Any] = {}
-        for pair in content["pairs"]:
-            first, second = pair["models"]
-            panel[f"{first} : {second}"] = pair["relative_score"]
-            points = " : ".join(f"{p:g}" for p in pair["points"])
-            conflicts = "none" if pair["conflicts"] is None else str(pair["conflicts"])
-            told = [_shown(pair[key], True) for key in _RATES]
-            rows.append([f"{first} : {second}", points, *told, conflicts])
-        ours[file] = {name: found for name, found in panel.items() if found}
+    for name, pair in labelled(found).items():
+        points = " : ".join(f"{p:g}" for p in pair["points"])
+        conflicts = "none" if pair["conflicts"] is None else str(pair["conflicts"])
+        rows.append([name, points, *(_shown(pair[key], True) for key in _RATES), conflicts])
     return Section(
         "Figures 4 and 5: points of the judge over those of the opponent",
         figures.relative_scores(published()["relative_scores"], ours),
@@ -170,42 +211,53 @@ def rank_section(results: Results) -> Section:
     title, found = "Best of n, by the reward model", results.get("rank", {})
     if not found:
         return Section(title, notes=["No result of `rank` was given."])
-    content = list(found.values())[-1]
+    groups = {
+        file: {each["group"]: each["over_mean_answer"] for each in content["groups"]}
+        for file, content in found.items()
+    }
     rows = [["group", "reward over the mean answer"]]
-    rows += [[each["group"], _shown(each["over_mean_answer"])] for each in content["groups"]]
+    rows += [[name, _shown(over)] for name, over in labelled(groups).items()]
+    short = short_names(found)
+    curves = {short[file]: content["best_of_n"] for file, content in found.items()}
     settings = _settings(results, "rank", "config")
-    return Section(title, figures.best_of_n(content["best_of_n"]), [], rows, settings)
+    return Section(title, figures.best_of_n(curves), [], rows, settings)
 
 
 def reward_section(results: Results) -> Section:
     title, found = "What the reward model learnt", results.get("reward", {})
+    groups = {
+        file: {row["name"]: row for row in (content["overall"], *content["by"].get("sources", []))}
+        for file, content in found.items()
+    }
     rows = [["pairs", "number", "accuracy", "length only", "source only"]]
-    for content in found.values():
-        groups = [content["overall"], *content["by"].get("sources", [])]
-        for row in groups:
-            measures = [_shown(row[k]) for k in ("accuracy", "length_only", "source_only")]
-            rows.append([row["name"], str(row["pairs"]), *measures])
-    notes = [] if found else ["No report of a reward model was given; the paper published none."]
-    return Section(title, None, notes, rows if found else [])
+    for name, row in labelled(groups).items():
+        measures = [_shown(row[k]) for k in ("accuracy", "length_only", "source_only")]
+        rows.append([name, str(row["pairs"]), *measures])
+    if not found:
+        note = "No report of a reward model was given; the paper published none."
+        return Section(title, notes=[note])
+    return Section(title, rows=rows, settings=_settings(results, "reward", "config"))
 
 
 def rouge_section(results: Results) -> Section:
     from llama_gpt4.evaluation import figures
 
-    ours: dict[str, dict[str, Any]] = {}
-    for content in results.get("rouge", {}).values():
+    found: dict[str, dict[str, Any]] = {}
+    for file, content in results.get("rouge", {}).items():
+        models = found.setdefault(file, {})
         for bucket in content["buckets"]:
             for model, measures in bucket["means"].items():
-                ours.setdefault(model, {})[bucket["name"]] = measures["rougeL"]
+                models.setdefault(model, {})[bucket["name"]] = measures["rougeL"]
     return Section(
         "Figure 6: ROUGE-L by the length of the reference",
-        figures.rouge(published()["rouge_l"], ours),
+        figures.rouge(published()["rouge_l"], labelled(found)),
         ["The axis begins at 0; the paper's at 0.28. Other references give other numbers."],
         settings=_settings(results, "rouge"),
     )
 
 
 SECTIONS: tuple[Callable[[Results], Section], ...] = (
+    sunburst_section,
     pairs_section,
     lengths_section,
     scores_section,

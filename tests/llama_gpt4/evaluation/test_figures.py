@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from matplotlib import font_manager, rc_context
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
@@ -23,10 +23,23 @@ def test_the_commonest_pairs_are_named() -> None:
 
 
 def test_votes_fill_the_whole_width() -> None:
-    figure = figures.votes({"a : b": {"helpfulness": [6, 1, 3]}})
+    shares = [{"value": share} for share in (0.6, 0.1, 0.3)]
+    figure = figures.votes({"a : b": figures.Votes("a", "b", {"helpfulness": shares})})
     bars = [patch.get_width() for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
     assert sum(bars) == pytest.approx(1) and labels(figure.axes[0]) == ["Helpfulness"]
     assert [text.get_text() for text in figure.axes[0].texts] == ["60%", "30%", "10%"]
+    assert not figure.axes[0].collections
+
+
+def test_votes_have_their_intervals_where_a_bar_ends() -> None:
+    ends = [(0.6, 0.5, 0.65), (0.1, 0.05, 0.2), (0.3, 0.2, 0.4)]
+    shares = [dict(zip(("value", "low", "high"), end, strict=True)) for end in ends]
+    figure = figures.votes({"a : b": figures.Votes("a", "b", {"helpfulness": shares})})
+    drawn = [lines.get_segments()[0][:, 0] for lines in figure.axes[0].collections]
+    assert [list(each) for each in drawn] == [
+        pytest.approx([0.5, 0.65]),
+        pytest.approx([0.8, 0.95]),
+    ]
 
 
 def test_ours_has_an_interval_and_theirs_has_none() -> None:
@@ -52,7 +65,8 @@ def test_lengths_and_best_of_n_are_drawn() -> None:
     [axes] = figures.lengths({"a": bins}).axes
     assert axes.patches and axes.yaxis.get_major_formatter()(1000) == "1,000"
     curve = [{"k": k, "kl_upper_bound": k / 2, "gain": E} for k in (1, 2)]
-    assert [t.get_text() for t in figures.best_of_n(curve).axes[0].texts] == [" 1", " 2"]
+    assert [t.get_text() for t in figures.best_of_n({"a": curve}).axes[0].texts] == [" 1", " 2"]
+    assert len(figures.best_of_n({"a": curve, "b": curve}).axes[0].lines) == 2
 
 
 def test_no_source_is_dropped_when_colours_run_out() -> None:
@@ -63,16 +77,3 @@ def test_no_source_is_dropped_when_colours_run_out() -> None:
 def test_a_name_is_no_formula() -> None:
     with rc_context(figures.settings()):
         figures.scores({"$x_{$": {"8": 1}}).savefig(io.BytesIO(), format="svg")
-
-
-def test_a_chinese_font_installed_since_matplotlib_listed_fonts_is_found(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    if figures.chinese_font() is None:
-        pytest.skip("no Chinese font is installed")
-    listed = font_manager.fontManager.ttflist
-    # A file holds the faces of several languages: all of them are new.
-    files = {font.fname for font in listed if font.name in figures.CHINESE_FONTS}
-    older = [font for font in listed if font.fname not in files]
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", older)
-    assert figures.chinese_font() in figures.CHINESE_FONTS
