@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,12 @@ def test_zeros_are_out_of_range_and_may_be_kept() -> None:
     assert is_out_of_range((0.0, 8.0)) and not is_out_of_range((1.0, 10.0))
 
 
+def fastchats_own_reader_succeeds(text: str) -> bool:
+    """Its rule: the first line is two numbers with a comma or a blank between them."""
+    words = text.strip().split("\n")[0].replace(",", " ").split(" ")
+    return len(words) == 2 and all(re.fullmatch(r"\d+(\.\d+)?", word) for word in words)
+
+
 @pytest.mark.skipif(REAL_DATA is None, reason="LLAMA_GPT4_REAL_DATA names no folder")
 def test_every_published_judgement_is_read_as_it_was_published() -> None:
     """Also the three of mathematics in each file, which FastChat's own reader loses."""
@@ -76,6 +83,7 @@ def test_every_published_judgement_is_read_as_it_was_published() -> None:
             review = json.loads(line)
             prompt = prompt_for(categories[str(review["question_id"])])
             n_math += prompt == "math"
+            assert fastchats_own_reader_succeeds(review["text"]) == (prompt != "math")
             scores = read_scores(review["text"], prompt)
             assert scores is not None, (file, review["question_id"])
             if list(scores) != review["score"]:

@@ -48,6 +48,13 @@ def test_scores_are_those_of_rouge_score(reference: str, prediction: str) -> Non
     assert_equals_rouge_score(reference, prediction)
 
 
+@given(SENTENCES, SENTENCES)
+def test_a_longest_common_subsequence_is_of_common_words(reference: str, prediction: str) -> None:
+    """The paper's ROUGE-L is above its ROUGE-1 in a bucket: no mean of such pairs can be."""
+    scores = rouge(reference, prediction, mixed)
+    assert scores.rouge_l.f <= scores.rouge1.f
+
+
 @given(st.text())
 def test_latin_tokens_are_those_of_rouge_score(text: str) -> None:
     assert latin(text) == rouge_score_tokens(text, None)
