@@ -37,9 +37,10 @@ def _figure(width: float, height: float) -> Figure:
 
 def top_pairs(sets: Mapping[str, Sequence[Sequence[Any]]]) -> Figure:
     """Figure 1(a-c): the 25 commonest verbs and nouns of each set of (verb, noun, count)."""
-    figure = _figure(3.4 * len(sets), 5.4)
-    panels = figure.subplots(1, len(sets), squeeze=False)[0]
-    for axes, (name, pairs) in zip(panels, sets.items(), strict=True):
+    rows = -(-len(sets) // 2)
+    figure = _figure(9, 4.6 * rows)
+    places = figure.subplots(rows, 2, squeeze=False).flatten()
+    for axes, (name, pairs) in zip(places, sets.items(), strict=False):
         shown = list(pairs)[:25]
         colour = PAPER if name.endswith("(paper)") else OURS
         axes.barh(range(len(shown)), [pair[2] for pair in shown], color=colour)
@@ -47,6 +48,8 @@ def top_pairs(sets: Mapping[str, Sequence[Sequence[Any]]]) -> Figure:
         axes.invert_yaxis()
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("answers")
+    for axes in places[len(sets) :]:
+        axes.remove()
     return figure
 
 
@@ -57,7 +60,8 @@ def lengths(sets: Mapping[str, Mapping[str, Any]]) -> Figure:
     for (name, bins), colour in zip(sets.items(), cycle(COLOURS), strict=False):
         width = (bins["to"] - bins["from"]) / bins["n"]
         edges = [bins["from"] + width * i for i in range(bins["n"] + 1)]
-        axes.stairs(bins["counts"], edges, color=colour, label=name)
+        line = "--" if name.endswith("(paper)") else "-"
+        axes.stairs(bins["counts"], edges, ls=line, color=colour, label=name)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:,.0f}")  # else powers of ten, as formulas
     axes.set_xlabel("words of the answer")
@@ -171,7 +175,7 @@ def rouge(
     paper: Mapping[str, Mapping[str, float]], ours: Mapping[str, Mapping[str, Interval]]
 ) -> Figure:
     """Figure 6: ROUGE-L by the length of the reference; ours with intervals."""
-    figure = _figure(8, 3.6)
+    figure = _figure(9, 3.8)
     axes = figure.add_subplot()
     buckets = list(next(iter(paper.values())))
     series = len(paper) + len(ours)
@@ -196,7 +200,7 @@ def rouge(
     middle = width * (series - 1) / 2
     axes.set_xticks([i + middle for i in range(len(buckets))], [_words(b) for b in buckets])
     axes.set_ylabel("ROUGE-L, F")
-    axes.legend(ncols=6, fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
+    figure.legend(ncols=4, fontsize=8, frameon=False, loc="outside upper left")
     return figure
 
 

@@ -79,9 +79,9 @@ def sunburst_section(results: Results) -> Section:
         "Figure 1 (a, b): verbs and their objects",
         sunbursts(sets),
         [
-            "The twenty commonest verbs, and up to four nouns of each that are there more than ten "
-            "times. Of the paper's figure for GPT-3 only the 25 commonest pairs are known as "
-            "numbers. What is too narrow for its words has none."
+            "The paper shows the twenty commonest verbs and up to four nouns of each, if they are "
+            "there more than ten times. Of its figure for GPT-3 only the 25 commonest pairs are "
+            "known as numbers. What is too narrow for its words has none."
         ],
         settings=_settings(results, "texts"),
     )

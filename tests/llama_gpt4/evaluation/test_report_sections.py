@@ -27,7 +27,8 @@ def rows_of(section: Section) -> list[str]:
 
 def legend_of(section: Section) -> list[str]:
     assert section.figure is not None
-    return [text.get_text() for text in section.figure.axes[0].get_legend().get_texts()]
+    [legend] = section.figure.legends or [section.figure.axes[0].get_legend()]
+    return [text.get_text() for text in legend.get_texts()]
 
 
 def test_without_results_the_papers_figures_are_there() -> None:
