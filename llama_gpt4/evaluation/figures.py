@@ -16,6 +16,8 @@ from llama_gpt4.evaluation.chinese_font import chinese_font
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 PAPER, OURS = "#777777", "#0072B2"
+VOTE_COLOURS = (COLOURS[0], "#DDDDDD", COLOURS[1])
+"""Of the first model, ties, and the second."""
 
 Interval = Mapping[str, float]
 
@@ -36,7 +38,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def top_pairs(sets: Mapping[str, Sequence[Sequence[Any]]]) -> Figure:
-    """Figure 1(a-c): the 25 commonest verbs and nouns of each set of (verb, noun, count)."""
+    """Figure 1(c): the 25 commonest verbs and nouns of each set of (verb, noun, count)."""
     rows = -(-len(sets) // 2)
     figure = _figure(9, 4.6 * rows)
     places = figure.subplots(rows, 2, squeeze=False).flatten()
@@ -125,9 +127,6 @@ def votes(panels: Mapping[str, Votes]) -> Figure:
         axes.set_title(name, fontsize=10, loc="left")
         axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
     return figure
-
-
-VOTE_COLOURS = (COLOURS[0], "#DDDDDD", COLOURS[1])
 
 
 def _whisker(axes: Axes, row: float, value: float, low: float, high: float) -> None:

@@ -28,7 +28,7 @@ KINDS: dict[str, dict[str, type]] = {
     "texts": {"sets": dict, "side_by_side": list},
     "scores": {"sources": dict, "scale": list},
     "rank": {"best_of_n": list, "groups": list},
-    "reward": {"overall": dict, "calibration": dict},
+    "reward": {"overall": dict, "by": dict, "calibration": dict},
     "human": {"criteria": dict, "votes_cast": int},
 }
 """Keys by which a result file is told from the others, and what stands there."""

@@ -26,9 +26,9 @@ class Section:
     """The figure as a data URI."""
 
 
-PAPERS_SUNBURST = Sunburst(verbs=20, nouns=4, above=10)
 Results = dict[str, dict[str, dict[str, Any]]]
 """Content by kind, then by file."""
+PAPERS_SUNBURST = Sunburst(verbs=20, nouns=4, above=10)
 
 
 def published() -> dict[str, Any]:
