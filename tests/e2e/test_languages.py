@@ -53,7 +53,7 @@ def test_tuning_in_a_language_helps_in_it_alone(tmp_path: Path) -> None:
     answered(tmp_path, "base", tmp_path / "base")
     for language in LANGUAGES:
         done(
-            "train", "model=from_path", f"model.path={tmp_path}/base", "train.steps=150",
+            "train", "model=from_path", f"model.path={tmp_path}/base", "train.steps=250",
             f"data.files=[sample:{language}]", f"run_dir={tmp_path}/run_{language}",
             "launch.processes=1", "launch.device=cpu", "tracking=none",
         )  # fmt: skip
