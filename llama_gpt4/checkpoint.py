@@ -3,16 +3,15 @@
 `checkpoints/step-<n>/rank-<r>.safetensors` holds, for each parameter that rank r has a range of,
 `<name>:<start>:master`, `…:exp_avg` and `…:exp_avg_sq` as flat float32. `manifest.json` names every
 file with its SHA-256, the parameters' shapes and the run's state. A folder gets its name by a
-rename after everything in it is on the disk, so a folder with that name is complete.
+rename after everything in it is on the disk (`publication.py`), so a folder with that name is
+complete. `saver.py` writes them; here they are found and read.
 """
 
 import json
 import logging
-import os
-import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,16 @@ from torch import Tensor
 
 from llama_gpt4 import safetensors_file, zero_state
 from llama_gpt4.errors import InputError
-from llama_gpt4.ranks import Ranks, from_rank_zero, sum_over_ranks
-from llama_gpt4.safetensors_file import Outgoing
+from llama_gpt4.publication import remove_unfinished, saved_steps, set_aside, step_folder
+from llama_gpt4.ranks import Ranks, from_all, from_rank_zero
 
 log = logging.getLogger(__name__)
 
-KINDS = ("master", *zero_state.MOMENTS)
+SIZES = (
+    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "head_dim", "vocab_size",
+)  # fmt: skip
+"""Keys of a config.json that tell models apart."""
 
 SEEN_SECONDS = 60.0
 """How long an NFS client may go on with what it knew of a folder (`acdirmax`)."""
@@ -35,57 +38,18 @@ SEEN_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class RunState:
-    """All that a run needs beside weights and moments; the loader's place is the step itself."""
+    """All that a run needs beside weights and moments. The loader's place and the learning rate are
+    functions of the step, and so is all that is drawn: there is no generator whose state counts."""
 
     step: int
     """Optimizer steps done."""
     data_fingerprint: str
     """Hash of the training tokens: another one means other data under the same configuration."""
-
-
-def save(
-    engine: Any, state: RunState, architecture: dict[str, Any], folder: Path, ranks: Ranks
-) -> None:
-    """Write `folder`, which must not exist yet, as a whole or not at all.
-
-    `architecture` is the model's config.json.
-    """
-    partial = folder.with_name(folder.name + ".partial")
-    if ranks.rank == 0:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    dist.barrier()
-    name = f"rank-{ranks.rank:05d}.safetensors"
-    tensors, ranges = [], []
-    for fragment in zero_state.fragments(engine):
-        n = fragment.master.numel()
-        ranges.append([fragment.name, fragment.start, n])
-        for kind, values in {"master": fragment.master, **fragment.moments}.items():
-            key = f"{fragment.name}:{fragment.start}:{kind}"
-            tensors.append(Outgoing(key, torch.float32, (n,), [values]))
-    digest = safetensors_file.write_file(partial / name, tensors)
-    _write_json(partial / f"{name}.json", {"sha256": digest, "ranges": ranges})
-    dist.barrier()
-    if ranks.rank == 0:
-        described = {
-            "state": asdict(state),
-            "architecture": architecture,
-            "shapes": zero_state.shapes(engine),
-        }
-        _publish(partial, folder, described, ranks.world_size)
-    dist.barrier()
-
-
-def _publish(partial: Path, folder: Path, described: dict[str, Any], world_size: int) -> None:
-    files = {}
-    for rank in range(world_size):
-        name = f"rank-{rank:05d}.safetensors"
-        files[name] = json.loads((partial / f"{name}.json").read_text())
-        (partial / f"{name}.json").unlink()
-    _write_json(partial / "manifest.json", {**described, "files": files})
-    _sync_folder(partial)
-    partial.rename(folder)
-    _sync_folder(folder.parent)
+    best_step: int | None = None
+    """The step with the lowest evaluation loss so far, whose checkpoint stays."""
+    best_eval_loss: float | None = None
+    wandb_id: str | None = None
+    """W&B's run."""
 
 
 class Checkpoint:
@@ -137,6 +101,14 @@ class Checkpoint:
         mine = sorted(self._files)[share::shares]
         return [name for name in mine if not self._is_intact(name)]
 
+    def difference(self, architecture: dict[str, Any]) -> str:
+        """In which size the model is another one than that of `architecture`; empty: in none."""
+        mine = self.architecture
+        for key in SIZES:
+            if key in mine and key in architecture and mine[key] != architecture[key]:
+                return f"it is of another model, {key}={mine[key]} and not {architecture[key]}"
+        return ""
+
     def _is_intact(self, name: str) -> bool:
         path = self.folder / name
         return path.exists() and safetensors_file.file_sha256(path) == self._files[name]["sha256"]
@@ -160,8 +132,11 @@ def restore(engine: Any, checkpoint: Checkpoint) -> None:
         _copy_replicas(engine)
 
 
-def last_good(run_dir: Path, ranks: Ranks) -> Checkpoint | None:
-    """The newest checkpoint that every rank finds intact; what is skipped is said in the log."""
+def last_good(run_dir: Path, ranks: Ranks, architecture: dict[str, Any]) -> Checkpoint | None:
+    """The newest checkpoint of this model, whose config.json is `architecture`, that every rank
+    finds intact; what is skipped is said in the log and set aside."""
+    if ranks.rank == 0:
+        remove_unfinished(run_dir)
     while True:
         steps = saved_steps(run_dir) if ranks.rank == 0 else []
         step = from_rank_zero(steps[-1] if steps else -1, ranks)
@@ -174,19 +149,26 @@ def last_good(run_dir: Path, ranks: Ranks) -> Checkpoint | None:
         fault = ""
         try:
             checkpoint = Checkpoint(folder)
-            damaged = checkpoint.damaged_files(ranks.rank, ranks.world_size)
-            fault = f"{damaged[0]} is damaged or missing" if damaged else ""
+            fault = checkpoint.difference(architecture)
+            if not fault and (damaged := checkpoint.damaged_files(ranks.rank, ranks.world_size)):
+                fault = f"{damaged[0]} is damaged or missing"
         except (InputError, OSError) as error:
             fault = str(error)
-        if sum_over_ranks([float(bool(fault))], ranks)[0] == 0:
+        faults = [fault for fault in from_all(fault, ranks) if fault]
+        if not faults:
             return checkpoint
-        if fault:
-            log.warning("skipping %s: %s", folder, fault)
+        log.warning("skipping %s: %s", folder, faults[0])
         if ranks.rank == 0:
-            aside = folder.with_name(folder.name + ".damaged")
-            shutil.rmtree(aside, ignore_errors=True)  # of an earlier time: one copy is enough
-            folder.rename(aside)
+            set_aside(folder)
         dist.barrier()
+
+
+def without_lost_best(state: RunState, run_dir: Path, ranks: Ranks) -> RunState:
+    """`state`, which forgets its best step where that has no checkpoint any more."""
+    is_there = ranks.rank == 0 and state.best_step in saved_steps(run_dir)
+    if from_rank_zero(int(is_there), ranks):
+        return state
+    return replace(state, best_step=None, best_eval_loss=None)
 
 
 def appears(path: Path, seconds: float) -> bool:
@@ -199,23 +181,6 @@ def appears(path: Path, seconds: float) -> bool:
     return True
 
 
-def saved_steps(run_dir: Path) -> list[int]:
-    """Steps of the published checkpoints, oldest first."""
-    names = [path.name for path in (run_dir / "checkpoints").glob("step-*") if path.is_dir()]
-    return sorted(int(name[5:]) for name in names if name[5:].isdigit())
-
-
-def step_folder(run_dir: Path, step: int) -> Path:
-    return run_dir / "checkpoints" / f"step-{step}"
-
-
-def remove_old(run_dir: Path, keep: int, best_step: int | None) -> None:
-    """Delete all but the newest `keep` checkpoints and the best one."""
-    for step in saved_steps(run_dir)[:-keep]:
-        if step != best_step:
-            shutil.rmtree(step_folder(run_dir, step))
-
-
 def _copy_replicas(engine: Any) -> None:
     """Stage 0 in float32: rank 0 filled its copy, which is the model itself; the others get it."""
     optimizer = engine.optimizer
@@ -223,18 +188,3 @@ def _copy_replicas(engine: Any) -> None:
         dist.broadcast(param.data, 0)
         for kind in zero_state.MOMENTS:
             dist.broadcast(optimizer.state[param][kind], 0)
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with open(path, "w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

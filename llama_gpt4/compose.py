@@ -44,6 +44,7 @@ FREE_KEYS = (
     "train.eval_every_steps",
     "train.save_every_steps",
     "train.keep_checkpoints",
+    "train.keep_checkpoint_bytes",
     "train.dry",
 )
 """What may differ between two starts of one line: it changes neither weights nor their order."""

@@ -288,6 +288,9 @@ class LoopConfig:
     """Save a checkpoint this often, and always at the end; 0: only at the end."""
     keep_checkpoints: int
     """Newest checkpoints that stay on disk; the best by evaluation loss stays as well."""
+    keep_checkpoint_bytes: int | None
+    """Most bytes of all checkpoints together: the oldest go first, the newest and the best never;
+    null: no limit."""
     dry: bool
     """Say what the run would do on its `launch.processes`, without a GPU, and train nothing."""
 
@@ -299,6 +302,15 @@ class LoopConfig:
         require(self.eval_every_steps >= 0, "train.eval_every_steps is negative")
         require(self.save_every_steps >= 0, "train.save_every_steps is negative")
         require(self.keep_checkpoints > 0, "train.keep_checkpoints must be positive")
+        if self.keep_checkpoint_bytes is not None:
+            require(self.keep_checkpoint_bytes > 0, "train.keep_checkpoint_bytes must be positive")
+
+    def checkpoints_on_disk(self, checkpoint_bytes: int, has_best: bool) -> int:
+        """At most, with one that is being written; `has_best`: one is kept for its evaluation."""
+        kept = self.keep_checkpoints + has_best
+        if self.keep_checkpoint_bytes is not None:
+            kept = min(kept, max(1 + has_best, self.keep_checkpoint_bytes // checkpoint_bytes))
+        return kept + 1
 
 
 @dataclass(kw_only=True)

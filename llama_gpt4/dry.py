@@ -114,11 +114,13 @@ def _model_lines(config: TrainConfig, architecture: LlamaConfig, processes: int)
         model = Llama(architecture, REFERENCE, config.model.recompute)
     sizes = [parameter.numel() for parameter in model.parameters()]
     assert sum(sizes) == n_parameters(architecture), "the planned count is the model's"
+    writers = processes if config.zero.stage else 1
     per_process = sum(-(-n // processes) for n in sizes) if config.zero.stage == 3 else sum(sizes)
     yield (
         f"model: {len(sizes)} parameter tensors, {sum(sizes):,} values; a process keeps "
         f"{per_process:,} of them in {config.precision.dtype}; a checkpoint has "
-        f"{12 * sum(sizes) / 1e9:,.2f} GB. `llama-gpt4 plan` says memory and time on GPUs"
+        f"{12 * sum(sizes) / 1e9:,.2f} GB, written from {12 * sum(sizes) / writers / 1e9:,.2f} GB "
+        "of a process's host memory. `llama-gpt4 plan` says memory and time on GPUs"
     )
 
 

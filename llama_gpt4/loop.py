@@ -1,7 +1,6 @@
 """The training loop: one function, with every cadence in sight. What is trained on what, and by
 which loss, is a `Task` that the caller brings."""
 
-import json
 import logging
 import math
 import time
@@ -14,14 +13,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from llama_gpt4 import checkpoint
 from llama_gpt4 import engine as engines
+from llama_gpt4.checkpoint import RunState
 from llama_gpt4.config import RunConfig
 from llama_gpt4.errors import InputError, Preempted
 from llama_gpt4.metrics import Metrics, peak_flops, peak_memory_bytes
 from llama_gpt4.program import StopRequest
 from llama_gpt4.ranks import Ranks, sum_over_ranks
 from llama_gpt4.samples import Sample, store_samples
+from llama_gpt4.saver import Saver
 from llama_gpt4.schedule import Plan, learning_rate
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def fit(
     plan: Plan,
     config: RunConfig,
     ranks: Ranks,
-    start: checkpoint.RunState,
+    start: RunState,
     architecture: dict[str, Any],
     stop: StopRequest,
     metrics: Metrics,
@@ -74,47 +74,54 @@ def fit(
     when a signal asked any rank to stop.
     """
     run_dir, loop = Path(config.run_dir), config.train
-    best = Best.load(run_dir, start.step, ranks)
     state, saved_step = start, start.step
+    saver = Saver(engine, architecture, config, ranks)
 
     def save() -> None:
         # Decided without a look at the disk, which may look different from another host.
         nonlocal saved_step
-        if state.step == saved_step:
-            return
-        saved_step = state.step
-        folder = checkpoint.step_folder(run_dir, state.step)
-        ranks.progress.at("save")
-        began = time.perf_counter()
-        checkpoint.save(engine, state, architecture, folder, ranks)
-        stalled = time.perf_counter() - began
-        metrics.write({"step": state.step, "save_stall_seconds": stalled})
-        if ranks.rank == 0:
-            checkpoint.remove_old(run_dir, loop.keep_checkpoints, best.step)
+        if state.step != saved_step:
+            ranks.progress.at("save")
+            saver.save(state)
+            saved_step = state.step
+
+    def write_saves() -> None:
+        for report in saver.reports():
+            metrics.write({"step": state.step, **report})
 
     try:
-        while state.step < plan.stop_step:
-            line, stopping = _train_step(engine, task, plan, config, ranks, state.step, stop)
-            state = replace(state, step=state.step + 1)
-            done = state.step == plan.stop_step
-            if state.step % loop.log_every_steps == 0 or done:
-                metrics.write(line)
-            if task.evaluate and (_is_due(state.step, loop.eval_every_steps) or done):
-                if task.sample:
-                    ranks.progress.at("samples")
-                    samples = task.sample(engine)
-                    if ranks.rank == 0:  # before the line that a tracker is waiting for
-                        store_samples(run_dir, state.step, samples)
-                found = task.evaluate(engine)
-                metrics.write({"step": state.step, **found})
-                if found["eval_loss"] < best.eval_loss:
-                    best = Best(state.step, found["eval_loss"])
+        with saver:
+            while state.step < plan.stop_step:
+                line, stopping = _train_step(
+                    engine, task, plan, config, ranks, state.step, stop, saver
+                )
+                state = replace(state, step=state.step + 1)
+                done = state.step == plan.stop_step
+                if state.step % loop.log_every_steps == 0 or done:
+                    metrics.write(line)
+                write_saves()
+                if task.evaluate and (_is_due(state.step, loop.eval_every_steps) or done):
+                    if task.sample:
+                        ranks.progress.at("samples")
+                        samples = task.sample(engine)
+                        if ranks.rank == 0:  # before the line that a tracker is waiting for
+                            store_samples(run_dir, state.step, samples)
+                    found = task.evaluate(engine)
+                    metrics.write({"step": state.step, **found})
+                    if found["eval_loss"] < (
+                        math.inf if state.best_eval_loss is None else state.best_eval_loss
+                    ):
+                        state = replace(
+                            state, best_step=state.step, best_eval_loss=found["eval_loss"]
+                        )
+                        save()
+                if _is_due(state.step, loop.save_every_steps) or done or stopping:
                     save()
-                    best.store(run_dir, ranks)
-            if _is_due(state.step, loop.save_every_steps) or done or stopping:
-                save()
-            if stopping and not done:
-                raise Preempted(f"saved step {state.step}; the same command resumes there")
+                if stopping or done:
+                    saver.finish()
+                    write_saves()
+                if stopping and not done:
+                    raise Preempted(f"saved step {state.step}; the same command resumes there")
     finally:
         metrics.close()
 
@@ -127,6 +134,7 @@ def _train_step(
     ranks: Ranks,
     step: int,
     stop: StopRequest,
+    saver: Saver,
 ) -> tuple[dict[str, Any], bool]:
     """One optimizer step; its line of metrics, and whether any rank was asked to stop."""
     began, waited = time.perf_counter(), 0.0
@@ -158,8 +166,13 @@ def _train_step(
         measured.append({name: part.detach() for name, part in parts.items()})
         batches.append(batch)
     progress.at("adding the loss up")
-    totals, stopping = _agree(measured, task, batches, step, ranks, stop)
+    totals, stops, failures = _agree(
+        measured, task, batches, step, ranks, [float(stop.received), float(saver.has_failed)]
+    )
+    if failures:
+        saver.fail()
     progress.at("update")
+    saver.wait_until_copied()
     norm = engines.step(engine)
     if not math.isfinite(norm) or norm < 0:  # DeepSpeed says -1 where it met inf or NaN
         raise InputError(
@@ -182,7 +195,7 @@ def _train_step(
         "memory_bytes": peak_memory_bytes(ranks.device),
         "data_seconds": waited,
         "step_seconds": seconds,
-    }, stopping
+    }, stops > 0
 
 
 def _agree(
@@ -191,10 +204,10 @@ def _agree(
     batches: list[Any],
     step: int,
     ranks: Ranks,
-    stop: StopRequest,
-) -> tuple[dict[str, float], bool]:
-    """What the parts of the step, `measured` by micro-step, come to over all ranks, and whether any
-    rank was asked to stop; one collective.
+    flags: list[float],
+) -> tuple[dict[str, float], float, float]:
+    """What the parts of the step, `measured` by micro-step, come to over all ranks, and on how many
+    of them each of the two flags is raised; one collective.
 
     It comes before the update, so that a loss that is not finite never reaches the weights.
     """
@@ -203,8 +216,8 @@ def _agree(
     is_bad = not all(math.isfinite(value) for value in values)
     culprits = [0.0] * ranks.world_size
     culprits[ranks.rank] = float(is_bad)
-    stops, *summed = sum_over_ranks(
-        [float(stop.received), *([0.0] * len(values) if is_bad else values), *culprits], ranks
+    stops, failures, *summed = sum_over_ranks(
+        [*flags, *([0.0] * len(values) if is_bad else values), *culprits], ranks
     )
     totals, culprits = summed[: len(names)], summed[len(names) :]
     if any(culprits):
@@ -219,7 +232,7 @@ def _agree(
         ]
         dist.broadcast_object_list(message, first)
         raise InputError(message[0])
-    return dict(zip(names, totals, strict=True)), stops > 0
+    return dict(zip(names, totals, strict=True)), stops, failures
 
 
 @torch.no_grad()
@@ -244,32 +257,6 @@ def _sums(measured: list[dict[str, Tensor]]) -> list[float]:
     """The sum of each part; all are brought from the device in one go."""
     parts = torch.stack([torch.stack(list(part.values())).double() for part in measured])
     return parts.sum(0).tolist()
-
-
-@dataclass(frozen=True)
-class Best:
-    """The step with the lowest evaluation loss so far, kept in `checkpoints/best.json`."""
-
-    step: int | None
-    eval_loss: float
-
-    @staticmethod
-    def load(run_dir: Path, start_step: int, ranks: Ranks) -> "Best":
-        """As rank 0 reads it, on every rank; one of steps that will be taken again is forgotten."""
-        found = [Best(None, math.inf)]
-        path = run_dir / "checkpoints" / "best.json"
-        if ranks.rank == 0 and path.exists():
-            best = Best(**json.loads(path.read_text()))
-            if best.step in checkpoint.saved_steps(run_dir) and (best.step or 0) <= start_step:
-                found = [best]
-        dist.broadcast_object_list(found, 0)
-        return found[0]
-
-    def store(self, run_dir: Path, ranks: Ranks) -> None:
-        if ranks.rank == 0:
-            aside = run_dir / "checkpoints" / "best.partial"
-            aside.write_text(json.dumps({"step": self.step, "eval_loss": self.eval_loss}))
-            aside.replace(run_dir / "checkpoints" / "best.json")
 
 
 def _is_due(step: int, every: int) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -87,6 +88,13 @@ def from_rank_zero(value: int, ranks: Ranks) -> int:
     shared = torch.tensor([value], dtype=torch.int64, device=ranks.device)
     dist.broadcast(shared, 0)
     return int(shared.item())
+
+
+def from_all(value: str, ranks: Ranks) -> list[str]:
+    """What each rank says, by rank."""
+    said: list[Any] = [None] * ranks.world_size
+    dist.all_gather_object(said, value)
+    return said
 
 
 def share_cores(processes: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llama_gpt4.config import RunConfig
+from llama_gpt4.config import RunConfig, require
 from llama_gpt4.errors import InputError
 
 
@@ -20,8 +20,14 @@ def require_room(config: RunConfig, n: int) -> None:
     model_bytes = n * (4 if config.precision.dtype == "float32" else 2)
     validation = config.data.validation
     has_best = bool(validation.files or validation.share)
+    limit = config.train.keep_checkpoint_bytes
+    require(
+        limit is None or limit >= (1 + has_best) * checkpoint_bytes,
+        f"train.keep_checkpoint_bytes={limit} is less than {checkpoint_bytes:,} bytes, which a "
+        f"checkpoint has, {'for the newest and the best' if has_best else 'for the newest'}",
+    )
     there = len(saved_steps(Path(config.run_dir)))
-    missing = max(1, config.train.keep_checkpoints + has_best + 1 - there)
+    missing = max(1, config.train.checkpoints_on_disk(checkpoint_bytes, has_best) - there)
     free = shutil.disk_usage(config.run_dir).free
     if free < missing * checkpoint_bytes + model_bytes:
         raise InputError(

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,7 +23,7 @@ from llama_gpt4.program import ExitReport, StopRequest, end_with_parent, hold
 from llama_gpt4.room import lever_for_memory, require_room
 from llama_gpt4.schedule import Plan, plan_steps
 from llama_gpt4.summary import Summary, store_summary
-from llama_gpt4.tracker import require_installed
+from llama_gpt4.tracker import require_installed, run_id
 
 if TYPE_CHECKING:  # they import torch, which has to wait until the configuration is known good
     from torch.nn import Module
@@ -129,11 +129,11 @@ def train(training: Training, config: RunConfig, prepared: Prepared, report: Exi
     _require_shared(config, ranks)
     _fix_numerics(config, ranks)
     subject = training.subject(config, prepared, ranks)  # what cannot run here says so now
-    good = checkpoint.last_good(run_dir, ranks)
+    good = checkpoint.last_good(run_dir, ranks, subject.described)
     start = checkpoint.RunState(0, prepared.fingerprint)
     if good is not None:
         _require_same_data(good, prepared)
-        start = good.state
+        start = checkpoint.without_lost_best(good.state, run_dir, ranks)
     plan = plan_steps(config, subject.task.batches.steps_per_epoch)
     if ranks.rank == 0:
         if start.step == 0:
@@ -177,6 +177,8 @@ def _fit(
         checkpoint.restore(engine, good)
     elif subject.begin is not None:
         subject.begin(engine)
+    if ranks.rank == 0 and config.tracking.kind == "wandb":
+        start = replace(start, wandb_id=run_id(Path(config.run_dir), start.wandb_id))
     metrics = whole_run.enter_context(Metrics(config, ranks, start.step, plan.stop_step))
     fit(engine, subject.task, plan, config, ranks, start, subject.described, StopRequest(), metrics)
 

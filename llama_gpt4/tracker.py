@@ -189,9 +189,6 @@ def start_run(
 
     # Copies of logged files wait here for `wandb sync`: with the run, not in somebody's home.
     os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
-    id_file = folder / "wandb_id"
-    if not id_file.exists():
-        id_file.write_text(secrets.token_hex(4))
 
     def start(mode: Literal["online", "offline"]) -> Any:
         return wandb.init(
@@ -200,7 +197,7 @@ def start_run(
             job_type=job_type,
             tags=tags,
             name=folder.name,
-            id=id_file.read_text().strip(),
+            id=run_id(folder),
             resume="allow",
             dir=folder,
             mode=mode,
@@ -216,6 +213,14 @@ def start_run(
         print(f"offline, since the server does not take the run: {error}")
         wandb.teardown(1)  # the same id could not be used again within one service
         return start("offline")
+
+
+def run_id(folder: Path, known: str | None = None) -> str:
+    """The id of W&B's run that is kept in `folder`; where none is yet, `known` or a new one."""
+    file = folder / "wandb_id"
+    if not file.exists():
+        file.write_text(known or secrets.token_hex(4))
+    return file.read_text().strip()
 
 
 def _is_logged_in() -> bool:

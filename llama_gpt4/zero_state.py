@@ -18,6 +18,15 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
+class Range:
+    """Elements `start … start + n` of the flattened parameter `name`."""
+
+    name: str
+    start: int
+    n: int
+
+
+@dataclass(frozen=True)
 class Fragment:
     """Elements `start … start + n` of the flattened parameter `name`, as views: float32 master
     weights and AdamW's moments, each (n,)."""
@@ -42,6 +51,12 @@ def fragments(engine: Any) -> Iterator[Fragment]:
             master=flat.data.view(-1).narrow(0, offset, n),
             moments={key: state[key].view(-1).narrow(0, offset, n) for key in MOMENTS},
         )
+
+
+def ranges(engine: Any) -> list[Range]:
+    """Where the fragments lie, in their order; known before the first update makes the moments."""
+    located = ((name, _locate(engine, param)) for name, param in engine.module.named_parameters())
+    return [Range(name, start=at[2], n=at[3]) for name, at in located if at is not None]
 
 
 def create_moments(engine: Any, step: int) -> None:

@@ -36,6 +36,8 @@ ALL_REDUCE_ELEMENTS = 500_000_000
 """What DeepSpeed copies at a time to reduce the gradients of stage 0, and of 1 in bfloat16."""
 PROCESS_BYTES = 4 * GIB
 """Of the host: Python, torch and CUDA's mappings in one process. An assumption."""
+CHECKPOINT_BYTES = 12
+"""A parameter's master weight and moments in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,14 +266,23 @@ def largest_rows(case: Case) -> int:
 
 
 def host_bytes(case: Case) -> int:
-    """Of one node: its processes, and what they keep there."""
-    return case.hardware.gpus_per_node * (PROCESS_BYTES + state_bytes(case).host)
+    """Of one node: its processes, what they keep there, and the copies of their parts of the state
+    from which checkpoints are written; under stage 0 that is the first process's alone."""
+    hardware = case.hardware
+    writers = min(hardware.gpus_per_node, writing_processes(case))
+    copies = math.ceil(writers * CHECKPOINT_BYTES * sum(case.numels) / writing_processes(case))
+    return hardware.gpus_per_node * (PROCESS_BYTES + state_bytes(case).host) + copies
+
+
+def writing_processes(case: Case) -> int:
+    """Among how many the state is divided."""
+    return case.hardware.world_size if case.config.zero.stage > 0 else 1
 
 
 def disk_bytes(case: Case) -> tuple[int, int]:
-    """(checkpoints, exported model) on the disk of `run_dir` at its fullest: 12 bytes a parameter
-    for each checkpoint, of which the best and one that is being written come on top."""
+    """(checkpoints, exported model) on the disk of `run_dir` at its fullest."""
     config, n = case.config, sum(case.numels)
     has_best = bool(config.data.validation.files or config.data.validation.share)
-    kept = config.train.keep_checkpoints + has_best + 1
-    return 12 * n * kept, case.item_bytes * n
+    checkpoint_bytes = CHECKPOINT_BYTES * n
+    kept = config.train.checkpoints_on_disk(checkpoint_bytes, has_best)
+    return checkpoint_bytes * kept, case.item_bytes * n

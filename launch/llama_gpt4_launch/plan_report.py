@@ -7,12 +7,14 @@ from llama_gpt4_launch.plan_advice import Layout, fastest, is_same_zero
 from llama_gpt4_launch.plan_case import GIB, Case
 from llama_gpt4_launch.plan_config import PlannedConfig
 from llama_gpt4_launch.plan_memory import (
+    CHECKPOINT_BYTES,
     disk_bytes,
     fits,
     host_bytes,
     largest_rows,
     memory,
     state_bytes,
+    writing_processes,
 )
 from llama_gpt4_launch.plan_time import Times, mfu, step_tokens, times, tokens_per_second
 
@@ -131,8 +133,10 @@ def memory_lines(case: Case) -> str:
 
 def storage_lines(case: Case) -> str:
     checkpoints, model = disk_bytes(case)
+    copy = CHECKPOINT_BYTES * sum(case.numels) / writing_processes(case)
     return (
-        f"\nhost memory of a node: {host_bytes(case) / GIB:,.0f} GiB; disk: "
+        f"\nhost memory of a node: {host_bytes(case) / GIB:,.0f} GiB, of which {copy / GIB:,.1f} "
+        "GiB a process hold what checkpoints are written from\ndisk: "
         f"{checkpoints / 1e9:,.1f} GB of checkpoints at most, {model / 1e9:,.1f} GB of model\n"
     )
 

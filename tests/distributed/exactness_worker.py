@@ -15,7 +15,9 @@ from llama_gpt4 import checkpoint
 from llama_gpt4 import engine as engines
 from llama_gpt4.architecture import from_sizes
 from llama_gpt4.program import end_at_once
+from llama_gpt4.publication import step_folder
 from llama_gpt4.ranks import Ranks, join, leave
+from llama_gpt4.saver import Saver
 from llama_gpt4.schedule import learning_rate
 from llama_gpt4.weights import RandomWeights
 
@@ -89,20 +91,26 @@ def resume(ranks: Ranks, out: Path) -> None:
         architecture = from_sizes(config.model, VOCAB_SIZE)
         batches = tiny_batches(config.data, "global_tokens", 2, ranks.rank, ranks.world_size)
 
-        def steps(engine: Any, first: int, batches: Any = batches) -> list[tuple[float, float]]:
+        def steps(
+            engine: Any, first: int, saver: Saver | None = None, batches: Any = batches
+        ) -> list[tuple[float, float]]:
             engines.set_learning_rate(engine, 1e-3)
-            return [
-                (backward(engine, batches, step, ranks), engines.step(engine))
-                for step in (first, first + 1)
-            ]
+            found = []
+            for step in (first, first + 1):
+                loss = backward(engine, batches, step, ranks)
+                if saver is not None:
+                    saver.wait_until_copied()
+                found.append((loss, engines.step(engine)))
+            return found
 
         engine = engines.build_engine(config, architecture, RandomWeights(architecture, 0), ranks)
         steps(engine, 0)
-        folder = out / f"checkpoint-{stage}-{dtype}"
-        state = checkpoint.RunState(2, "")
-        checkpoint.save(engine, state, {}, folder, ranks)
-        straight = steps(engine, 2)
-        saved = checkpoint.Checkpoint(folder)
+        own = replace(config, run_dir=str(out / f"run-{stage}-{dtype}"))
+        with Saver(engine, {}, own, ranks) as saver:
+            saver.save(checkpoint.RunState(2, ""))
+            straight = steps(engine, 2, saver)
+            saver.finish()
+        saved = checkpoint.Checkpoint(step_folder(Path(own.run_dir), 2))
         engine = engines.build_engine(config, architecture, saved, ranks)
         checkpoint.restore(engine, saved)
         resumed = steps(engine, 2)

@@ -21,8 +21,10 @@ from llama_gpt4.engine import engine_of, set_learning_rate
 from llama_gpt4.engine import step as take_step
 from llama_gpt4.loop import Task
 from llama_gpt4.program import end_at_once
+from llama_gpt4.publication import step_folder
 from llama_gpt4.ranks import Ranks, join, leave
 from llama_gpt4.run import Subject
+from llama_gpt4.saver import Saver
 
 
 def steps(config: ComparisonsConfig, ranks: Ranks) -> dict[str, np.ndarray]:
@@ -40,10 +42,11 @@ def steps(config: ComparisonsConfig, ranks: Ranks) -> dict[str, np.ndarray]:
         gradient = param.grad if param.grad is not None else safe_get_full_grad(param)
         found[f"gradient:{name}"] = gradient.detach().numpy().copy()
     update(engine)
-    folder = Path(config.run_dir) / "checkpoint"
-    checkpoint.save(engine, checkpoint.RunState(1, ""), {}, folder, ranks)
+    with Saver(engine, {}, config, ranks) as saver:
+        saver.save(checkpoint.RunState(1, ""))
+        saver.finish()
     found["straight"] = further(engine, subject.task, ranks)
-    saved = checkpoint.Checkpoint(folder)
+    saved = checkpoint.Checkpoint(step_folder(Path(config.run_dir), 1))
     subject = subject_of(config, ranks)
     engine = engine_of(config, subject.build, subject.hidden_size, saved, ranks)
     checkpoint.restore(engine, saved)

@@ -87,11 +87,12 @@ def test_the_best_checkpoint_stays_and_its_model_starts_another_run(tmp_path: Pa
     train(run_dir, held_out, "train.eval_every_steps=2", "train.steps=6", *rough)
     losses = evaluations(run_dir)
     assert list(losses) == [2, 4, 6]
-    best = json.loads((run_dir / "checkpoints" / "best.json").read_text())
-    assert best == {"step": min(losses, key=losses.__getitem__), "eval_loss": min(losses.values())}
-    assert best["step"] < 6
-    saved = {path.name for path in (run_dir / "checkpoints").glob("step-*")}
-    assert saved == {f"step-{best['step']}", "step-6"}
+    best = min(losses, key=losses.__getitem__)
+    assert best < 6
+    assert {path.name for path in (run_dir / "checkpoints").iterdir()} == {f"step-{best}", "step-6"}
+    manifest = json.loads((run_dir / "checkpoints" / "step-6" / "manifest.json").read_text())
+    assert manifest["state"]["best_step"] == best
+    assert manifest["state"]["best_eval_loss"] == losses[best]
 
     sizes = [f"model.{key}=null" for key in ("n_layers", "hidden_size", "feed_forward_size")]
     begin = ["model=from_path", f"model.path={run_dir}/model", *sizes, held_out]

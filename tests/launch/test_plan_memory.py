@@ -47,6 +47,16 @@ def test_state_by_stage(overrides: tuple[str, ...], bytes_per_parameter: float) 
     assert abs(state.total / N_7B - bytes_per_parameter) < 1e-3
 
 
+def test_the_host_holds_a_copy_of_what_is_being_saved() -> None:
+    processes = 8 * 4 * GIB
+    assert host_bytes(case_of("experiment=alpaca_7b")) == processes + 12 * N_7B
+    two = case_of("experiment=alpaca_7b", "plan.nodes=2")
+    assert host_bytes(two) == processes + 12 * N_7B // 2
+    float32 = ("precision.dtype=float32", "model.attention=sdpa")
+    replicas = case_of("experiment=alpaca_7b", "zero=stage0", *float32, "plan.nodes=2")
+    assert host_bytes(replicas) == processes + 12 * N_7B
+
+
 def test_offloading_moves_the_state_to_the_host() -> None:
     offloaded = state_bytes(case_of("experiment=alpaca_7b", "zero=offload"))
     assert abs(offloaded.host / N_7B - (18 + 4) / 8) < 1e-3
@@ -111,6 +121,9 @@ def test_checkpoints_take_twelve_bytes_a_parameter() -> None:
     assert (kept, model) == (3 * 12 * N_7B, 2 * N_7B)
     best, _ = disk_bytes(case_of("experiment=alpaca_7b", "data.validation.share=0.1"))
     assert best == 3 * 12 * N_7B
+    limit = f"train.keep_checkpoint_bytes={2 * 12 * N_7B}"
+    kept, _ = disk_bytes(case_of("experiment=alpaca_7b", "train.keep_checkpoints=9", limit))
+    assert kept == 3 * 12 * N_7B
 
 
 @pytest.mark.parametrize("policy", ["none", "lean", "attention", "full"])

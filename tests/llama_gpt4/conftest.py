@@ -67,6 +67,7 @@ VALUES: dict[str, Any] = {
         "eval_every_steps": 0,
         "save_every_steps": 0,
         "keep_checkpoints": 1,
+        "keep_checkpoint_bytes": None,
         "dry": False,
     },
     "tracking": {

@@ -105,11 +105,12 @@ def test_lines_of_a_real_run(tmp_path: Path) -> None:
     lines = [
         json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     ]
-    kinds = [
-        next(key for key in ("loss", "eval_loss", "save_stall_seconds") if key in line)
-        for line in lines
-    ]
-    assert kinds == ["loss", "eval_loss", "save_stall_seconds"] * 2
+    saves = [line for line in lines if "saved_step" in line]
+    lines = [line for line in lines if line not in saves]
+    assert [next(k for k in ("loss", "eval_loss") if k in line) for line in lines] == [
+        *("loss", "eval_loss"), *("loss", "eval_loss"),
+    ]  # fmt: skip
+    assert [line["step"] for line in lines] == [1, 1, 2, 2]
     for line in lines:
         if "loss" in line:
             assert line.keys() == FIELDS
@@ -119,4 +120,7 @@ def test_lines_of_a_real_run(tmp_path: Path) -> None:
             assert line["tokens_per_second_per_device"] == pytest.approx(
                 line["tokens"] / line["step_seconds"]
             )
-    assert [line["step"] for line in lines] == [1, 1, 1, 2, 2, 2]
+    assert [line["saved_step"] for line in saves] == [1, 2]
+    for line in saves:  # said when the save is done, by when training may have come further
+        assert line["saved_step"] <= line["step"] <= 2
+        assert line["save_stall_seconds"] >= 0 < line["save_seconds"]

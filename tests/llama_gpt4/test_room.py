@@ -23,6 +23,7 @@ Usage = namedtuple("Usage", "total used free")
         ({"train.keep_checkpoints": 3}, 4, 4),
         ({"data.validation.share": 0.1}, 3, 4),  # and the best one
         ({"precision.dtype": "bfloat16"}, 2, 2),
+        ({"train.keep_checkpoints": 9, "train.keep_checkpoint_bytes": 24_000_000}, 3, 4),
     ],
 )
 def test_there_must_be_room_for_all_that_is_written(
@@ -41,6 +42,12 @@ def test_there_must_be_room_for_all_that_is_written(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, needed - 1))
     with pytest.raises(InputError, match=f"{checkpoints} more checkpoints .* and the model"):
         require_room(config, n)
+
+
+def test_a_limit_below_a_checkpoint_is_refused(train_config: Callable[..., TrainConfig]) -> None:
+    config = train_config(**{"train.keep_checkpoint_bytes": 11_999_999})
+    with pytest.raises(InputError, match=r"is less than 12,000,000 bytes.* for the newest$"):
+        require_room(config, 1_000_000)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""Kills a process at a chosen point of what it does to the files below a folder: at each write (of
+which half is done), fsync, rename, removal and new folder. The code under test knows nothing of it.
+
+As `sitecustomize` it does so in any Python process whose environment says `KILL_AT` (tests of whole
+runs: `tests/distributed/test_killed_saves.py`).
+"""
+
+import builtins
+import io
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir")
+
+
+class Points:
+    """Counts the points that this process comes to below `folder`, and kills at the one of number
+    `fatal`, from 0."""
+
+    def __init__(self, folder: Path, fatal: int, kill: Callable[[], None]) -> None:
+        self._folder, self._fatal, self._kill = str(folder), fatal, kill
+        self.n = 0
+
+    def install(self) -> None:
+        for name in CALLS:
+            setattr(os, name, self._watched(getattr(os, name)))
+        opened = builtins.open
+
+        def watched_open(path: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:
+            if mode == "wb" and self._is_below(path):
+                return _Torn(path, self)
+            return opened(path, mode, *rest, **options)
+
+        builtins.open = watched_open  # type: ignore[assignment]
+
+    def pass_by(self) -> None:
+        if self.is_fatal():
+            self._kill()
+
+    def is_fatal(self) -> bool:
+        """Whether this point, which is counted, is the one."""
+        self.n += 1
+        return self.n == self._fatal + 1
+
+    def _watched(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(path: Any, *rest: Any, **options: Any) -> Any:
+            # shutil.rmtree names what it removes relative to an open folder.
+            if options.get("dir_fd") is not None or self._is_below(path):
+                self.pass_by()
+            return call(path, *rest, **options)
+
+        return watched
+
+    def _is_below(self, path: Any) -> bool:
+        name = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.fspath(path)
+        return str(name).startswith(self._folder)
+
+
+class _Torn(io.BufferedWriter):
+    """A file of which the fatal write is done by half."""
+
+    def __init__(self, path: Any, points: Points) -> None:
+        super().__init__(io.FileIO(path, "w"))
+        self._points = points
+
+    def write(self, data: Any) -> int:
+        if self._points.is_fatal():
+            super().write(memoryview(data).cast("B")[: len(memoryview(data).cast("B")) // 2])
+            self.flush()
+            self._points._kill()
+        return super().write(data)
+
+
+def kill_myself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
