@@ -106,7 +106,7 @@ class Checkpoint:
         mine = self.architecture
         for key in SIZES:
             if key in mine and key in architecture and mine[key] != architecture[key]:
-                return f"it is of another model, {key}={mine[key]} and not {architecture[key]}"
+                return f"{key}={mine[key]} and not {architecture[key]}"
         return ""
 
     def _is_intact(self, name: str) -> bool:
@@ -134,33 +134,55 @@ def restore(engine: Any, checkpoint: Checkpoint) -> None:
 
 def last_good(run_dir: Path, ranks: Ranks, architecture: dict[str, Any]) -> Checkpoint | None:
     """The newest checkpoint of this model, whose config.json is `architecture`, that every rank
-    finds intact; what is skipped is said in the log and set aside."""
+    finds intact. What is skipped on the way is said in the log and set aside; where there are only
+    checkpoints of other models, `InputError`."""
     if ranks.rank == 0:
         remove_unfinished(run_dir)
-    while True:
-        steps = saved_steps(run_dir) if ranks.rank == 0 else []
-        step = from_rank_zero(steps[-1] if steps else -1, ranks)
-        if step < 0:
-            return None
+    others: list[int] = []
+    while (step := _newest_but(others, run_dir, ranks)) is not None:
         folder = step_folder(run_dir, step)
-        manifest = folder / "manifest.json"
-        if from_rank_zero(int(manifest.exists()), ranks):
-            appears(manifest, SEEN_SECONDS)
-        fault = ""
-        try:
-            checkpoint = Checkpoint(folder)
-            fault = checkpoint.difference(architecture)
-            if not fault and (damaged := checkpoint.damaged_files(ranks.rank, ranks.world_size)):
-                fault = f"{damaged[0]} is damaged or missing"
-        except (InputError, OSError) as error:
-            fault = str(error)
-        faults = [fault for fault in from_all(fault, ranks) if fault]
-        if not faults:
-            return checkpoint
-        log.warning("skipping %s: %s", folder, faults[0])
-        if ranks.rank == 0:
-            set_aside(folder)
-        dist.barrier()
+        found = _examined(folder, ranks)
+        if isinstance(found, str):
+            log.warning("skipping %s: %s", folder, found)
+            if ranks.rank == 0:
+                set_aside(folder)
+            dist.barrier()
+        elif difference := found.difference(architecture):
+            log.warning("skipping %s: it is of another model, %s", folder, difference)
+            others.append(step)
+        else:
+            if ranks.rank == 0:  # else the last of them would count as the newest one day
+                for other in others:
+                    set_aside(step_folder(run_dir, other))
+            return found
+    if others:
+        raise InputError(
+            f"the checkpoints in {run_dir} are of another model ({difference}), as one that was "
+            "trained on other data: choose another run_dir, or bring the files back"
+        )
+    return None
+
+
+def _newest_but(skipped: list[int], run_dir: Path, ranks: Ranks) -> int | None:
+    """As rank 0 sees it, on every rank."""
+    steps = set(saved_steps(run_dir)) - set(skipped) if ranks.rank == 0 else set()
+    step = from_rank_zero(max(steps, default=-1), ranks)
+    return None if step < 0 else step
+
+
+def _examined(folder: Path, ranks: Ranks) -> Checkpoint | str:
+    """The checkpoint in `folder`, or the first rank's words why it is no good; on every rank."""
+    manifest = folder / "manifest.json"
+    if from_rank_zero(int(manifest.exists()), ranks):
+        appears(manifest, SEEN_SECONDS)
+    fault = ""
+    try:
+        checkpoint = Checkpoint(folder)
+        if damaged := checkpoint.damaged_files(ranks.rank, ranks.world_size):
+            fault = f"{damaged[0]} is damaged or missing"
+    except (InputError, OSError) as error:
+        fault = str(error)
+    return next((fault for fault in from_all(fault, ranks) if fault), None) or checkpoint
 
 
 def without_lost_best(state: RunState, run_dir: Path, ranks: Ranks) -> RunState:

@@ -74,21 +74,44 @@ def test_one_process_becomes_two(undisturbed: Path, tmp_path: Path) -> None:
         assert abs(mine - theirs) < 1e-6 * theirs
 
 
-def test_a_damaged_checkpoint_is_passed_over(
+def test_checkpoints_that_are_no_good_are_passed_over(
     undisturbed: Path, stopped: Path, tmp_path: Path
 ) -> None:
+    """A flipped byte in step 6, a missing file in step 9, step 12 of another model, and step 15 cut
+    off; step 3 is good."""
     run_dir = tmp_path / "run"
     shutil.copytree(stopped, run_dir)
-    victim = run_dir / "checkpoints" / "step-6" / "rank-00001.safetensors"
+    folder = run_dir / "checkpoints"
+    for step in (9, 12):
+        shutil.copytree(folder / "step-6", folder / f"step-{step}")
+    (folder / "step-6").rename(folder / "step-15.partial")
+    shutil.copytree(folder / "step-9", folder / "step-6")
+
+    victim = folder / "step-6" / "rank-00001.safetensors"
     content = bytearray(victim.read_bytes())
     content[-100] ^= 1
     victim.write_bytes(content)
-    (run_dir / "checkpoints" / "step-6.damaged" / "of-an-earlier-time").mkdir(parents=True)
+    (folder / "step-6.damaged" / "of-an-earlier-time").mkdir(parents=True)
+    (folder / "step-9" / "rank-00000.safetensors").unlink()
+    manifest = json.loads((folder / "step-12" / "manifest.json").read_text())
+    manifest["architecture"]["hidden_size"] = 48
+    (folder / "step-12" / "manifest.json").write_text(json.dumps(manifest))
+
     lines = train(run_dir, "train.steps=16")
     assert losses(lines) == losses(metrics(undisturbed))
-    log = "".join(path.read_text() for path in (run_dir / "logs").iterdir())
-    assert "rank-00001.safetensors is damaged or missing" in log
-    assert (run_dir / "checkpoints" / "step-6.damaged").exists()
+    for rank in (0, 1):
+        log = (run_dir / "logs" / f"rank-{rank}.log").read_text()
+        skipped = [line for line in log.splitlines() if "skipping" in line]
+        assert [line.split("checkpoints/")[1] for line in skipped][-3:] == [
+            "step-12: it is of another model, hidden_size=48 and not 32",
+            "step-9: rank-00000.safetensors is damaged or missing",
+            "step-6: rank-00001.safetensors is damaged or missing",
+        ]
+        if rank == 0:
+            assert "step-15.partial: it was not written to its end" in skipped[0]
+    assert {path.name for path in folder.iterdir()} == {
+        "step-16", "step-6.damaged", "step-9.damaged", "step-12.damaged",
+    }  # fmt: skip
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(undisturbed: Path, tmp_path: Path) -> None:
@@ -131,7 +154,7 @@ def test_other_data_under_the_same_configuration_are_refused(tmp_path: Path) -> 
         "launch.processes=1",
     )  # fmt: skip
     assert again.returncode == 2
-    assert "was trained on other data" in again.stderr
+    assert "trained on other data" in again.stderr
 
 
 def wait_for_steps(run_dir: Path, n: int, seconds: float = 120) -> None:

@@ -1,8 +1,7 @@
 """Kills a process at a chosen point of what it does to the files below a folder: at each write (of
 which half is done), fsync, rename, removal and new folder. The code under test knows nothing of it.
 
-As `sitecustomize` it does so in any Python process whose environment says `KILL_AT` (tests of whole
-runs: `tests/distributed/test_killed_saves.py`).
+For whole runs, `tests/distributed/killed/sitecustomize.py` brings it into their processes.
 """
 
 import builtins
@@ -17,16 +16,18 @@ CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir")
 
 
 class Points:
-    """Counts the points that this process comes to below `folder`, and kills at the one of number
-    `fatal`, from 0."""
+    """Counts the points that this process comes to below `folder`, or those of one `kind`, and
+    kills at the one of number `fatal`, from 0."""
 
-    def __init__(self, folder: Path, fatal: int, kill: Callable[[], None]) -> None:
-        self._folder, self._fatal, self._kill = str(folder), fatal, kill
-        self.n = 0
+    def __init__(
+        self, folder: Path | str, fatal: int, kill: Callable[[], None], kind: str | None = None
+    ) -> None:
+        self._folder, self._fatal, self.kill, self._kind = str(folder), fatal, kill, kind
+        self._n = 0
 
     def install(self) -> None:
         for name in CALLS:
-            setattr(os, name, self._watched(getattr(os, name)))
+            setattr(os, name, self._watched(name, getattr(os, name)))
         opened = builtins.open
 
         def watched_open(path: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:
@@ -36,20 +37,19 @@ class Points:
 
         builtins.open = watched_open  # type: ignore[assignment]
 
-    def pass_by(self) -> None:
-        if self.is_fatal():
-            self._kill()
-
-    def is_fatal(self) -> bool:
+    def is_fatal(self, kind: str) -> bool:
         """Whether this point, which is counted, is the one."""
-        self.n += 1
-        return self.n == self._fatal + 1
+        if self._kind not in (None, kind):
+            return False
+        self._n += 1
+        return self._n == self._fatal + 1
 
-    def _watched(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _watched(self, kind: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def watched(path: Any, *rest: Any, **options: Any) -> Any:
             # shutil.rmtree names what it removes relative to an open folder.
-            if options.get("dir_fd") is not None or self._is_below(path):
-                self.pass_by()
+            is_ours = options.get("dir_fd") is not None or self._is_below(path)
+            if is_ours and self.is_fatal(kind):
+                self.kill()
             return call(path, *rest, **options)
 
         return watched
@@ -67,10 +67,11 @@ class _Torn(io.BufferedWriter):
         self._points = points
 
     def write(self, data: Any) -> int:
-        if self._points.is_fatal():
-            super().write(memoryview(data).cast("B")[: len(memoryview(data).cast("B")) // 2])
+        if self._points.is_fatal("write"):
+            whole = memoryview(data).cast("B")
+            super().write(whole[: len(whole) // 2])
             self.flush()
-            self._points._kill()
+            self._points.kill()
         return super().write(data)
 
 

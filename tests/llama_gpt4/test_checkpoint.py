@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from llama_gpt4 import checkpoint
+from llama_gpt4.errors import InputError
 from llama_gpt4.ranks import Ranks
 
 
@@ -63,6 +64,20 @@ def test_one_of_another_model_is_passed_over(
     assert line.endswith("step-9: it is of another model, hidden_size=16 and not 32")
     assert checkpoint.saved_steps(tmp_path) == [6]
     assert (tmp_path / "checkpoints" / "step-9.damaged").exists()
+
+
+def test_a_run_directory_of_another_model_is_refused_and_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Skipping them all would begin anew, in the directory of a model that somebody wants."""
+    described(checkpoint.step_folder(tmp_path, 6), hidden_size=32)
+    described(checkpoint.step_folder(tmp_path, 9), hidden_size=32)
+    ranks = as_rank(0, [9, 1, 6, 1, -1], monkeypatch)
+    with pytest.raises(
+        InputError, match=r"another model \(hidden_size=32 and not 64\).*other data"
+    ):
+        checkpoint.last_good(tmp_path, ranks, {"hidden_size": 64})
+    assert checkpoint.saved_steps(tmp_path) == [6, 9]
 
 
 def test_what_was_cut_off_is_removed_and_said(
