@@ -54,9 +54,8 @@ def goes_on(run_dir: Path, undisturbed: Path) -> str:
     "rank, victim, kind, step, left",
     [
         (1, "rank", "write", 3, "step-6.partial"),
-        (0, "rank", "fsync", 3, "step-6.partial"),
         (0, "rank", "rename", 3, "step-6.partial"),
-        (0, "rank", "rmdir", 6, "step-3.partial"),
+        (0, "rank", "rmdir", 9, "step-6.partial"),  # the end of its removal
         (0, "launcher", "rename", None, None),
     ],
 )
