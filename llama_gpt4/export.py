@@ -21,6 +21,7 @@ from llama_gpt4.program import ExitReport, run_program
 
 if TYPE_CHECKING:
     from llama_gpt4.checkpoint import Checkpoint
+    from llama_gpt4.safetensors_file import Outgoing
 
 
 @dataclass(kw_only=True)
@@ -97,19 +98,19 @@ def export(
     try:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(tokenizer_folder, partial)
-        _write_weights(checkpoint, partial, dtype, shard_bytes)
+        write_shards(partial, _tensors(checkpoint, dtype), shard_bytes)
         described = {**checkpoint.architecture, "dtype": dtype}
         _write_json(partial / "config.json", described)
         if described["architectures"][0].endswith("ForCausalLM"):
             ids = {key: described[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
             _write_json(partial / "generation_config.json", {"do_sample": False, **ids})
-        _publish(partial, output)
+        publish(partial, output)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise InputError(f"{output} cannot be written ({error.strerror or error})") from error
 
 
-def _publish(partial: Path, output: Path) -> None:
+def publish(partial: Path, output: Path) -> None:
     """Put `partial` in the place of `output`, which is missing for no longer than a rename."""
     for path in partial.rglob("*"):
         _sync(path)
@@ -131,49 +132,50 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _write_weights(checkpoint: "Checkpoint", folder: Path, dtype: str, shard_bytes: int) -> None:
+def _tensors(checkpoint: "Checkpoint", dtype: str) -> "list[Outgoing]":
     import torch
 
-    from llama_gpt4.safetensors_file import Outgoing, write_file
+    from llama_gpt4.safetensors_file import Outgoing
 
-    shapes = checkpoint.shapes
     target = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-    shards = _shards(
-        {name: prod(shape) * target.itemsize for name, shape in shapes.items()}, shard_bytes
-    )
+    return [
+        Outgoing(name, target, shape, checkpoint.pieces(name, prod(shape)))
+        for name, shape in checkpoint.shapes.items()
+    ]
+
+
+def write_shards(folder: Path, tensors: "Sequence[Outgoing]", shard_bytes: int) -> None:
+    """Write `tensors` to model.safetensors in `folder`, or to shards of it and their index."""
+    from llama_gpt4.safetensors_file import write_file
+
+    shards = _shards(tensors, shard_bytes)
     weight_map: dict[str, str] = {}
-    for number, names in enumerate(shards, 1):
+    for number, shard in enumerate(shards, 1):
         file = (
             "model.safetensors"
             if len(shards) == 1
             else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         )
-        write_file(
-            folder / file,
-            [
-                Outgoing(name, target, shapes[name], checkpoint.pieces(name, prod(shapes[name])))
-                for name in names
-            ],
-        )
-        weight_map |= dict.fromkeys(names, file)
+        write_file(folder / file, shard)
+        weight_map |= {tensor.name: file for tensor in shard}
     if len(shards) > 1:
-        total = sum(prod(shape) for shape in shapes.values()) * target.itemsize
+        total = sum(tensor.n_bytes for tensor in tensors)
         _write_json(
             folder / "model.safetensors.index.json",
             {"metadata": {"total_size": total}, "weight_map": weight_map},
         )
 
 
-def _shards(sizes: dict[str, int], shard_bytes: int) -> list[list[str]]:
-    """Parameter names in order, cut where the next one would pass `shard_bytes`."""
-    shards: list[list[str]] = [[]]
+def _shards(tensors: "Sequence[Outgoing]", shard_bytes: int) -> "list[list[Outgoing]]":
+    """`tensors` in order, cut where the next one would pass `shard_bytes`."""
+    shards: list[list[Outgoing]] = [[]]
     filled = 0
-    for name, size in sizes.items():
-        if shards[-1] and filled + size > shard_bytes:
+    for tensor in tensors:
+        if shards[-1] and filled + tensor.n_bytes > shard_bytes:
             shards.append([])
             filled = 0
-        shards[-1].append(name)
-        filled += size
+        shards[-1].append(tensor)
+        filled += tensor.n_bytes
     return shards
 
 

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
-CODE = ("containers.py", "records.py", "prompt.py", "tokenizer.py", "prepare.py", "examples.py")
+CODE = (
+    "containers.py", "records.py", "prompt.py", "tokenizer.py", "sentencepiece_training.py",
+    "prepare.py", "examples.py",
+)  # fmt: skip
 """Modules whose text decides the tokens; it is part of the key."""
 CHUNK_RECORDS = 1000
 """Tokenised at a time: bounds the memory, and paces the log."""

@@ -93,15 +93,20 @@ def json_values(content: bytes, file: str) -> list[tuple[int, Any]]:
     rows = table_rows(content, file)
     if rows is not None:
         return list(enumerate(rows))
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{file} line {line} is not UTF-8: save the file as UTF-8") from None
+    text = decoded(content, file)
     if text.lstrip().startswith("["):
         return _array(text, file)
     _refuse_one_object(text, file)
     return _lines(text, file)
+
+
+def decoded(content: bytes, file: str) -> str:
+    """The text of `content`, with or without a byte order mark."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{file} line {line} is not UTF-8: save the file as UTF-8") from None
 
 
 def _refuse_one_object(text: str, file: str) -> None:

@@ -9,10 +9,7 @@ name; the one that is saved does.
 import hashlib
 import json
 import logging
-import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, processors
 
 from llama_gpt4.errors import InputError
+from llama_gpt4.sentencepiece_training import TooFewPieces, train_sentencepiece
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +43,8 @@ class Tokenizer:
         self.bos_id, self.eos_id, self.unk_id = ids[bos], ids[eos], ids.get(unk)
         self.vocab_size = max(ids.values()) + 1  # rows of embeddings: added tokens count
         self._full = full
-        self._special = {role: name for role, name in special.items() if name in ids}
-        self._model_file = None if file.suffix == ".json" else file.read_bytes()
+        self.special = {role: name for role, name in special.items() if name in ids}
+        self.model_file = None if file.suffix == ".json" else file.read_bytes()
 
         full.add_special_tokens([name for name in (bos, eos, unk) if name in ids])
         full.post_processor = processors.TemplateProcessing(
@@ -116,13 +114,17 @@ class Tokenizer:
         ids = [self.bos_id, self.eos_id, self.unk_id, self.vocab_size]
         return hashlib.sha256(self._facts + json.dumps(ids).encode()).hexdigest()
 
+    def spec(self) -> Json:
+        """What tokenizer.json holds."""
+        return dict(json.loads(self._full.to_str()))
+
     def save(self, folder: Path, *, chat_template: str, max_tokens: int) -> None:
         """Write what `transformers` loads, and tokenizer.model if it came from one.
 
         The class is PreTrainedTokenizerFast, which takes tokenizer.json as it is. LlamaTokenizer of
         `transformers` 5 builds another one from the same vocabulary: spaces get other ids.
         """
-        bos, eos, unk, pad = (self._special.get(role) for role in ("bos", "eos", "unk", "pad"))
+        bos, eos, unk, pad = (self.special.get(role) for role in ("bos", "eos", "unk", "pad"))
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "bos_token": bos,
@@ -139,8 +141,8 @@ class Tokenizer:
         (folder / "tokenizer.json").write_text(self._full.to_str(), encoding="utf-8")
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
         (folder / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
-        if self._model_file is not None:
-            (folder / "tokenizer.model").write_bytes(self._model_file)
+        if self.model_file is not None:
+            (folder / "tokenizer.model").write_bytes(self.model_file)
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, model_path: Path) -> None:
@@ -149,49 +151,19 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, model_path: Path) -> 
     As in LLaMA's, a newline is the byte piece <0x0A>, so lines can be trained on one by one; unk,
     bos and eos are 0, 1 and 2, and there is no pad.
     """
-    from sentencepiece import SentencePieceTrainer
-
     lines = [line for text in texts for line in text.split("\n") if line.strip()]
     if not lines:
         raise InputError("data.files hold no text to train a tokenizer on: add some")
-    model = BytesIO()
     try:
-        SentencePieceTrainer.train(
-            sentence_iterator=iter(lines),
-            model_writer=model,
-            model_type="bpe",
-            vocab_size=max(vocab_size, 259),  # for less it does not say how many it needs
-            hard_vocab_limit=False,
-            character_coverage=_coverage(lines, (vocab_size - 259) // 2),
-            byte_fallback=True,
-            split_digits=True,
-            allow_whitespace_only_pieces=True,
-            normalization_rule_name="identity",
-            remove_extra_whitespaces=False,
-            max_sentence_length=2**30,  # a longer line would be skipped in silence
-            num_threads=1,  # ties between pairs are then broken the same way every time
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        needed = re.search(r"required_chars\. \d+ vs (\d+)", str(error))
-        if needed is None:
-            raise
+        model = train_sentencepiece(lines, vocab_size)
+    except TooFewPieces as error:
         raise InputError(
             f"tokenizer.vocab_size={vocab_size} is too small: bytes, special tokens and the data's "
-            f"characters make {needed[1]} pieces already"
+            f"characters make {error.needed} pieces already"
         ) from None
     partial = model_path.with_name(f"{model_path.name}.partial")
-    partial.write_bytes(model.getvalue())
+    partial.write_bytes(model)
     partial.replace(model_path)
-
-
-def _coverage(lines: Sequence[str], most: int) -> float:
-    """Share of the text whose characters become pieces, as few as `most`; bytes spell the rest.
-
-    Words are to have room beside characters. SentencePiece takes from 0.98 to 1.
-    """
-    counts = sorted(Counter("".join(lines)).values(), reverse=True)
-    return min(0.9995, max(0.98, sum(counts[: max(most, 0)]) / sum(counts)))
 
 
 def _from_sentencepiece(file: Path) -> tuple[Backend, dict[str, str]]:

@@ -59,6 +59,9 @@ class SafetensorsWeights:
     def fill(self, name: str, start: int, target: Tensor) -> None:
         safetensors_file.copy_slice(self._entries[name], start, target)
 
+    def dtype(self, name: str) -> torch.dtype:
+        return self._entries[name].dtype
+
 
 class PickledWeights:
     """A folder with pytorch_model.bin, or its shards: tensors only, no code is ever run.
@@ -75,15 +78,24 @@ class PickledWeights:
     def fill(self, name: str, start: int, target: Tensor) -> None:
         target.copy_(self._tensors[name].reshape(-1)[start : start + target.numel()])
 
+    def dtype(self, name: str) -> torch.dtype:
+        return self._tensors[name].dtype
 
-def folder_weights(folder: Path, architecture: LlamaConfig) -> WeightSource:
+
+StoredWeights = SafetensorsWeights | PickledWeights
+
+
+def folder_weights(folder: Path, architecture: LlamaConfig) -> StoredWeights:
     """The weights of a Hugging Face folder; `InputError` if it is incomplete or of other shapes.
 
     Tensors that the model does not have are left alone: old checkpoints hold rotary tables, and a
     tied one may hold its head twice.
     """
-    kinds = (("model.safetensors", SafetensorsWeights), ("pytorch_model.bin", PickledWeights))
-    for single, kind in kinds:
+    kinds: dict[str, type[StoredWeights]] = {
+        "model.safetensors": SafetensorsWeights,
+        "pytorch_model.bin": PickledWeights,
+    }
+    for single, kind in kinds.items():
         if (folder / single).exists() or (folder / f"{single}.index.json").exists():
             return kind(folder, architecture)
     raise InputError(f"{folder} holds neither model.safetensors nor pytorch_model.bin, nor shards")
