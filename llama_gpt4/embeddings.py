@@ -23,7 +23,7 @@ from llama_gpt4.vocabulary import n_rows
 from llama_gpt4.weights import StoredWeights, folder_weights
 
 EMBEDDINGS = ("model.embed_tokens.weight", "lm_head.weight")
-CHUNK_ELEMENTS = 2**22
+CHUNK_ELEMENTS = 2**20
 SHARD_BYTES = 5 * 10**9
 
 

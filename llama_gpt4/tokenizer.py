@@ -207,9 +207,9 @@ def _from_sentencepiece(file: Path) -> tuple[Backend, dict[str, str]]:
     full.normalizer, full.decoder = normalizers.Sequence(spaces), decoders.Sequence(back)
     special = (Kind.UNKNOWN, Kind.CONTROL)
     full.add_special_tokens([piece.piece for piece in model.pieces if piece.type in special])
-    beside = _read_json(file.with_name("tokenizer.json")).get("added_tokens", [])
+    beside = read_object(file.with_name("tokenizer.json")).get("added_tokens", [])
     added = {token["content"]: token["id"] for token in beside}
-    added |= _read_json(file.with_name("added_tokens.json"))
+    added |= read_object(file.with_name("added_tokens.json"))
     for name in sorted(added, key=lambda name: int(added[name])):
         if added[name] >= len(vocab):  # such as [PAD], which Alpaca's recipe added
             full.add_special_tokens([name])
@@ -241,7 +241,7 @@ def _from_json(file: Path) -> tuple[Backend, dict[str, str]]:
     full.no_padding()
     special = {"bos": "<s>", "eos": "</s>", "unk": full.model.unk_token or "<unk>"}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        for key, token in _read_json(file.with_name(name)).items():
+        for key, token in read_object(file.with_name(name)).items():
             text = token.get("content") if isinstance(token, dict) else token
             if key in ("bos_token", "eos_token", "unk_token", "pad_token") and text:
                 special[key.removesuffix("_token")] = text
@@ -252,7 +252,7 @@ def _encode(backend: Backend, texts: Sequence[str]) -> list[list[int]]:
     return [e.ids for e in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
-def _read_json(file: Path) -> Json:
+def read_object(file: Path) -> Json:
     """The object in a JSON file; an empty one if there is no file."""
     try:
         return dict(json.loads(file.read_bytes())) if file.exists() else {}

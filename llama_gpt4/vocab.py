@@ -1,7 +1,6 @@
 """`llama-gpt4 vocab`: learn pieces from texts, put them behind those of LLaMA's tokenizer, give the
 embeddings of a model rows for them, and say what it saves."""
 
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -120,8 +119,8 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
 
 
 def read_texts(config: VocabConfig) -> dict[str, list[str]]:
-    """`training` and `held_out`; whoever holds a text out is its content, so that one that occurs
-    twice is on one side."""
+    """`training` and `held_out`; a text's content says which, so that one that occurs twice is on
+    one side."""
     texts: dict[str, list[str]] = {"training": [], "held_out": []}
     for file in config.files:
         for text in _texts_of(file):
@@ -178,14 +177,15 @@ def _save_tokenizer(
     model: "ModelProto", base: Path, architecture: LlamaConfig | None, folder: Path
 ) -> "Tokenizer":
     """Write `model` to `folder` in both formats, with what stands beside `base`."""
-    from llama_gpt4.tokenizer import Tokenizer
+    from llama_gpt4.tokenizer import Tokenizer, read_object
 
     beside = base if base.is_dir() else base.parent
-    file = beside / "tokenizer_config.json"
-    said = json.loads(file.read_bytes()) if file.is_file() else {}
-    template = said.get("chat_template") or CHAT_TEMPLATE
+    said = read_object(beside / "tokenizer_config.json")
+    template = said.get("chat_template")
     if (beside / "chat_template.jinja").is_file():
         template = (beside / "chat_template.jinja").read_text(encoding="utf-8")
+    if not isinstance(template, str):  # none, or several of which each has a name
+        template = CHAT_TEMPLATE
     max_tokens = said.get("model_max_length", MAX_TOKENS)
     if architecture is not None:
         max_tokens = architecture.max_positions

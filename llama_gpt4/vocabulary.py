@@ -53,7 +53,11 @@ def n_rows(n_pieces: int) -> int:
 
 
 def learn(model: "ModelProto", texts: Iterable[str], n_pieces: int) -> Extension:
-    """The `n_pieces` that save most tokens of `texts`; fewer where there are no more."""
+    """The `n_pieces` that save most tokens of `texts`; fewer where there are no more.
+
+    What is learned does not depend on how many are asked for, so `n` pieces can be had wherever
+    more than `n` can.
+    """
     runs = [run for text in texts for run in _FOREIGN.findall(text)]
     if not runs:
         return Extension([], 0, 0)
@@ -125,10 +129,8 @@ def _chosen(
     merge is made of occurs as often as itself, so whatever is taken, its parts are taken too.
     """
     known = {piece.piece for piece in model.pieces}
-    characters = sorted(character for character in counts if len(character) == 1)
-    gains = {
-        character: counts[character] * (len(character.encode()) - 1) for character in characters
-    }
+    characters = sorted(piece for piece in counts if len(piece) == 1)
+    gains = {piece: counts[piece] * (len(piece.encode()) - 1) for piece in characters}
     gains |= {merge: counts[merge] for merge in merges}
     ordered = sorted(gains, key=lambda piece: -gains[piece])  # stable: ties as they were learned
     candidates = [piece for piece in ordered if counts[piece] >= LEAST_COUNT and piece not in known]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from benchmarks.load import MEGA, write_checkpoint
 from llama_gpt4.architecture import parameter_shapes
+from llama_gpt4.embeddings import EMBEDDINGS, write_extended
 
 from ..tiny_llama import tiny_llama
 
@@ -43,7 +44,11 @@ CASES = {
     "pickled": "bfloat16",
     "pickled_shards": "bfloat16",
     "malicious": "bfloat16",
+    "extended": "bfloat16",
 }
+SPELLINGS = [[3, 17], [4000], [5, 5, 9, 2048]]
+"""Old ids of the pieces for which `extended` has rows beyond those of `widened`."""
+EXTENDED = replace(SMALL, vocab_size=4032)
 STORED = {"float32": torch.float32}
 """The files' precision where it is not bfloat16."""
 
@@ -90,6 +95,11 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_pickled(parent / "widened", parent / "pickled_shards", 3, {})
     evil = {"model.layers.0.self_attn.rotary_emb.inv_freq": Malicious(parent / "owned")}
     write_pickled(parent / "widened", parent / "malicious", 1, evil)
+    (parent / "extended").mkdir()
+    described = EXTENDED.to_hugging_face("bfloat16", bos_id=1, eos_id=2, pad_id=0)
+    (parent / "extended" / "config.json").write_text(json.dumps(described))
+    source = parent / "widened"
+    write_extended(source, SMALL, SMALL.vocab_size, SPELLINGS, parent / "extended")
     return parent
 
 
@@ -161,6 +171,26 @@ def test_a_rank_reads_its_own_slices_and_the_headers(
         slices = rank["partition_bytes"] * ratio
         # Modules imported late, and the look-out itself, read a little, too.
         assert slices - 1 <= read <= slices + headers + 2 * MEGA
+
+
+@pytest.mark.parametrize("name", EMBEDDINGS)
+def test_rows_of_new_pieces_arrive_as_the_means_of_old_ones(
+    checkpoints: Path, out: Path, name: str
+) -> None:
+    """What both ranks hold of a table, put together, beside what it was made of."""
+    old = whole_weights(checkpoints / "widened")[name]
+    flat = torch.full((EXTENDED.vocab_size * EXTENDED.hidden_size,), torch.nan).bfloat16()
+    for rank in range(WORLD):
+        start, values = torch.load(out / f"extended-{rank}.pt")[name]
+        assert 0 < len(values) < len(flat)
+        flat[start : start + len(values)] = values
+    table = flat.view(EXTENDED.vocab_size, -1)
+    n = len(old)
+    assert torch.equal(table[:n], old)
+    for row, ids in zip(table[n:], SPELLINGS, strict=False):
+        assert torch.equal(row, old[ids].float().mean(0).bfloat16())
+    rest = table[n + len(SPELLINGS) :]
+    assert torch.equal(rest, old.double().mean(0).float().bfloat16().expand_as(rest))
 
 
 def test_a_pickle_that_would_run_code_is_refused_by_every_rank(

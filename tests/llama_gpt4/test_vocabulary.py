@@ -108,7 +108,7 @@ def test_english_keeps_its_ids(made: Extended) -> None:
 CHARACTERS = sorted({c for text in ZH for c in text} | set("ab 1\n▁é龘😀\u0301"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(text=st.text(alphabet=st.sampled_from(CHARACTERS), max_size=40))
 @example(text="我的中国  人，有一 2 人\n")
 @example(text="  ".join(KNOWN))
@@ -121,7 +121,7 @@ def test_a_text_without_a_new_piece_keeps_its_ids(made: Extended, text: str) -> 
     assert before == after
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(text=st.text(alphabet=st.characters(max_codepoint=0x7F), max_size=60))
 def test_ascii_keeps_its_ids(made: Extended, text: str) -> None:
     before, after = made.ids_before_and_after(text)
