@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llama_gpt4.answer import PATHS, quote_values
 from llama_gpt4.architecture import LlamaConfig, described, from_hugging_face
@@ -20,7 +20,14 @@ from llama_gpt4.help import wants_help
 from llama_gpt4.hub import TOKENIZER_FILES, local_snapshot
 from llama_gpt4.program import ExitReport, run_program
 from llama_gpt4.prompt import CHAT_TEMPLATE
-from llama_gpt4.records import decoded, read_bytes, read_records
+from llama_gpt4.records import (
+    decoded,
+    json_values,
+    parse_records,
+    read_bytes,
+    record_name,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from sentencepiece.sentencepiece_model_pb2 import ModelProto
@@ -47,8 +54,9 @@ class VocabConfig:
     """What pieces are learned from, and what they are added to."""
 
     files: list[str]
-    """Texts: a `.txt` file has one in each line, any other is a file of records, `sample:zh` the
-    shipped one. All between ASCII characters is learned from."""
+    """Texts: a `.txt` file, which may be compressed as `.gz` or `.zst`, has one in each line; any
+    other is a file of records, `sample:zh` the shipped one, or of objects with a `text`. All
+    between ASCII characters is learned from."""
     tokenizer: str | None
     """A tokenizer.model or tokenizer.json of LLaMA's kind, its folder, or a hub name; null: that of
     the model."""
@@ -130,9 +138,18 @@ def read_texts(config: VocabConfig) -> dict[str, list[str]]:
 
 
 def _texts_of(file: str) -> list[str]:
-    if file.endswith(".txt"):
+    if file.removesuffix(".gz").removesuffix(".zst").endswith(".txt"):
         return [line for line in decoded(read_bytes(file), file).split("\n") if line.strip()]
-    return [f"{r.instruction}\n{r.input}\n{r.output}" for r in read_records(file)]
+    content = read_bytes(file)
+    values = json_values(content, file)
+    if values and all(_is_text(value) for _, value in values):
+        return [text_of(value["text"], "text", record_name(file, i)) for i, value in values]
+    return [f"{r.instruction}\n{r.input}\n{r.output}" for r in parse_records(content, file)]
+
+
+def _is_text(value: Any) -> bool:
+    """Whether `value` is a line of a corpus and no record."""
+    return isinstance(value, dict) and "text" in value and "instruction" not in value
 
 
 def _tokenizer_path(config: VocabConfig, model: Path | None) -> Path:

@@ -1,5 +1,6 @@
 """From texts and a model to a folder that trains, answers and loads elsewhere; bad input."""
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from llama_gpt4.records import read_records
 from llama_gpt4.tokenizer import Tokenizer, train_tokenizer
 from llama_gpt4.vocab import run
 
-from ..command import FAST, llama_gpt4, train
+from ..command import FAST, llama_gpt4
 from ..tiny_llama import tiny_llama
 from .test_tokenizer import ADVERSARIAL, ENGLISH, texts_of_all_kinds
 from .test_weights import safetensors_shards, values
@@ -43,7 +44,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [ENGLISH.split("\n")[0], *(r.output for r in records)]
     train_tokenizer(texts, 600, folder.parent / "tokenizer.model")
     tokenizer = Tokenizer.load(folder.parent)
-    architecture = tiny_llama(vocab_size=tokenizer.vocab_size, max_positions=96)
+    architecture = tiny_llama(vocab_size=tokenizer.vocab_size, max_positions=512)
     write_config(folder, architecture)
     safetensors_shards(values(architecture, torch.bfloat16), folder)
     tokenizer.save(folder, chat_template=TEMPLATE, max_tokens=77)
@@ -73,7 +74,7 @@ def test_the_folder_holds_both_tokenizers_the_model_and_the_report(made: Path) -
 def test_template_length_and_generation_are_the_models_own(base: Path, made: Path) -> None:
     assert (made / "chat_template.jinja").read_text() == TEMPLATE
     said = json.loads((made / "tokenizer_config.json").read_text())
-    assert said["model_max_length"] == 96 and said["pad_token"] == "<unk>"
+    assert said["model_max_length"] == 512 and said["pad_token"] == "<unk>"
     name = "generation_config.json"
     assert (made / name).read_text() == (base / name).read_text()
     old, new = (json.loads((folder / "config.json").read_text()) for folder in (base, made))
@@ -137,12 +138,14 @@ def test_the_report_has_every_part_and_language(made: Path) -> None:
         assert row["after"]["byte_share"] < row["before"]["byte_share"]
 
 
-def test_a_tokenizer_alone_and_plain_text(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["book.txt", "book.txt.gz"])
+def test_a_tokenizer_alone_and_plain_text(name: str, base: Path, tmp_path: Path) -> None:
     lines = "".join(f"{text}\r\n\n" for text in ZH)
-    (tmp_path / "book.txt").write_text("\ufeff" + lines, encoding="utf-8", newline="")
+    content = ("\ufeff" + lines).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     output = vocab(
         tmp_path / "out", f"tokenizer={base}/tokenizer.model", "pieces=40", "held_out_share=0",
-        files=f"[{tmp_path}/book.txt]",
+        files=f"[{tmp_path}/{name}]",
     )  # fmt: skip
     names = {path.name for path in output.iterdir()}
     assert "tokenizer.json" in names and "config.json" not in names
@@ -153,6 +156,19 @@ def test_a_tokenizer_alone_and_plain_text(base: Path, tmp_path: Path) -> None:
     )
     assert (output / "chat_template.jinja").read_text() == TEMPLATE  # from beside the file
     assert json.loads((output / "tokenizer_config.json").read_text())["model_max_length"] == 77
+
+
+def test_a_corpus_of_objects_with_a_text(base: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"text": text, "id": 7}) + "\n" for text in ZH))
+    lines = tmp_path / "corpus.txt"
+    lines.write_text("".join(text.replace("\n", " ") + "\n" for text in ZH))
+    made = [
+        vocab(tmp_path / name, f"tokenizer={base}", "pieces=40", "held_out_share=0", files=f"[{f}]")
+        for name, f in (("a", corpus), ("b", lines))
+    ]
+    learned = [(folder / "tokenizer.model").read_bytes() for folder in made]
+    assert learned[0] == learned[1]
 
 
 def test_without_a_template_it_is_the_projects_and_it_can_be_extended_again(tmp_path: Path) -> None:
@@ -289,32 +305,30 @@ def test_bad_input_ends_with_code_2_and_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_trained_model_gets_pieces_is_trained_on_and_answers(tmp_path: Path) -> None:
-    """`train` → `vocab` → `train` on two ZeRO-3 ranks → `answer`."""
-    train(tmp_path / "run", "train.steps=2")
+def test_a_model_gets_pieces_is_trained_and_answers(base: Path, tmp_path: Path) -> None:
+    """`vocab` → `train` on two ZeRO-3 ranks → `answer`."""
     done = llama_gpt4(
-        "vocab", "files=[sample:zh]", f"model={tmp_path}/run/model", "pieces=100",
-        f"output={tmp_path}/longer",
-    )  # fmt: skip
+        "vocab", "files=[sample:zh]", f"model={base}", "pieces=100", f"output={tmp_path}/longer"
+    )
     assert done.returncode == 0, done.stderr
     assert "100 new" in done.stdout and f"-> {tmp_path}/longer" in done.stdout
     sizes = [word for word in FAST if not word.startswith(("model.", "tokenizer."))]
-    again = llama_gpt4(
+    trained = llama_gpt4(
         "train", *sizes, "model=from_path", f"model.path={tmp_path}/longer",
-        "data.files=[sample:zh]", f"run_dir={tmp_path}/again", "launch.processes=2",
+        "data.files=[sample:zh]", f"run_dir={tmp_path}/run", "launch.processes=2",
         "train.steps=2",
     )  # fmt: skip
-    assert again.returncode == 0, again.stderr
-    before, after = (
+    assert trained.returncode == 0, trained.stderr
+    rows = [
         json.loads((tmp_path / folder / "config.json").read_text())["vocab_size"]
-        for folder in ("longer", "again/model")
-    )
-    assert before == after and before % 64 == 0
-    longer, trained = Tokenizer.load(tmp_path / "longer"), Tokenizer.load(tmp_path / "again/model")
-    assert longer.fingerprint() == trained.fingerprint()
+        for folder in ("longer", "run/model")
+    ]
+    assert rows[0] == rows[1] and rows[0] % 64 == 0
+    longer, after = Tokenizer.load(tmp_path / "longer"), Tokenizer.load(tmp_path / "run/model")
+    assert longer.fingerprint() == after.fingerprint()
     answers = tmp_path / "answers.jsonl"
     asked = llama_gpt4(
-        "answer", f"model={tmp_path}/again/model", "questions=sample:zh", f"output={answers}",
+        "answer", f"model={tmp_path}/run/model", "questions=sample:zh", f"output={answers}",
         "decoding.max_new_tokens=4", "device=cpu",
     )  # fmt: skip
     assert asked.returncode == 0, asked.stderr
