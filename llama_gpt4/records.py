@@ -5,6 +5,7 @@ It may be compressed, and rows of Parquet or Arrow are records as well: see `con
 """
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -203,6 +204,19 @@ def as_record(value: Any, name: str) -> Any:
         "input": input,
         "output": value["answer"],
     }
+
+
+def origins(value: Any) -> Iterator[Mapping[str, Any]]:
+    """All provenance of model output in records, wherever it stands in them."""
+    if isinstance(value, Mapping):
+        if "prompt_sha256" in value:
+            yield value
+        else:
+            for inner in value.values():
+                yield from origins(inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for inner in value:
+            yield from origins(inner)
 
 
 def without_placeholder(input: str) -> str:

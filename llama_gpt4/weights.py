@@ -3,7 +3,6 @@
 Each source fills any slice of any parameter, so that a rank reads the bytes of its own slices only.
 """
 
-import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 from llama_gpt4 import safetensors_file
 from llama_gpt4.architecture import LlamaConfig, parameter_shapes
 from llama_gpt4.errors import InputError
+from llama_gpt4.hub import weight_files
 from llama_gpt4.model import initial_weights
 
 DAMAGED_PICKLE = (
@@ -52,7 +52,7 @@ class SafetensorsWeights:
 
     def __init__(self, folder: Path, architecture: LlamaConfig) -> None:
         self._entries: dict[str, safetensors_file.Entry] = {}
-        for file in _files(folder, "model.safetensors"):
+        for file in weight_files(folder, "model.safetensors"):
             self._entries |= safetensors_file.read_entries(file)
         _require_shapes(folder, self._entries, architecture)
 
@@ -71,7 +71,7 @@ class PickledWeights:
 
     def __init__(self, folder: Path, architecture: LlamaConfig) -> None:
         self._tensors: dict[str, Tensor] = {}
-        for file in _files(folder, "pytorch_model.bin"):
+        for file in weight_files(folder, "pytorch_model.bin"):
             self._tensors |= _unpickled(file)
         _require_shapes(folder, self._tensors, architecture)
 
@@ -99,26 +99,6 @@ def folder_weights(folder: Path, architecture: LlamaConfig) -> StoredWeights:
         if (folder / single).exists() or (folder / f"{single}.index.json").exists():
             return kind(folder, architecture)
     raise InputError(f"{folder} holds neither model.safetensors nor pytorch_model.bin, nor shards")
-
-
-def _files(folder: Path, single: str) -> list[Path]:
-    """The one file, else the shards of its index: what transformers would read."""
-    if (folder / single).exists():
-        return [folder / single]
-    index = folder / f"{single}.index.json"
-    try:
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        is_sound = bool(names) and all(Path(name).name == name for name in names)
-    except OSError as error:
-        raise InputError(f"{index} cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError):
-        is_sound = False
-    if not is_sound:
-        raise InputError(f"{index} does not map weights to files beside it: fetch it anew")
-    missing = [name for name in names if not (folder / name).exists()]
-    if missing:
-        raise InputError(f"{folder} lacks {missing[0]}, which {index.name} names: fetch it anew")
-    return [folder / name for name in names]
 
 
 def _unpickled(file: Path) -> dict[str, Tensor]:

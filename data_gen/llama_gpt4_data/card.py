@@ -4,22 +4,21 @@ under what licence and terms it may be used. Nothing is exported without one."""
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
 import yaml
 
+from llama_gpt4.cards import TERMS, table
 from llama_gpt4.config import require
 from llama_gpt4.errors import InputError
-from llama_gpt4.records import read_bytes
+from llama_gpt4.records import origins, read_bytes
 from llama_gpt4_data.endpoint_config import EndpointConfig
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 """Hugging Face's size categories by the number of records that they end at; then `1M<n<10M`."""
-TERMS = "## Licence and terms"
-"""The heading that no card is without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +56,6 @@ def card(
     return "\n\n".join(parts) + "\n"
 
 
-def origins(value: Any) -> Iterator[Mapping[str, Any]]:
-    """All provenance of model output in records, wherever it stands in them."""
-    if isinstance(value, Mapping):
-        if "prompt_sha256" in value:
-            yield value
-        else:
-            for inner in value.values():
-                yield from origins(inner)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        for inner in value:
-            yield from origins(inner)
-
-
 def _front_matter(about: About, endpoint: EndpointConfig, n_records: int) -> str:
     size = next((name for end, name in SIZES if n_records < end), "1M<n<10M")
     head = {
@@ -95,7 +81,7 @@ def _counts(report: Mapping[str, Any]) -> str:
     ]
     rows += [(f"failed: {reason}", n) for reason, n in report["failures"].items()]
     rows += [(f"found: {finding}", n) for finding, n in report["findings"].items()]
-    return "## Counts\n\n" + _table(("what", "items"), rows)
+    return "## Counts\n\n" + table(("what", "items"), rows)
 
 
 def _lengths(records: Sequence[Mapping[str, Any]]) -> str:
@@ -106,7 +92,7 @@ def _lengths(records: Sequence[Mapping[str, Any]]) -> str:
                 texts.setdefault(key, []).append(value)
     rows = [(key, *_length_row([len(text) for text in found])) for key, found in texts.items()]
     heads = ("characters of", "mean", "median", "95 %", "longest", "empty")
-    return "## Lengths\n\n" + _table(heads, rows)
+    return "## Lengths\n\n" + table(heads, rows)
 
 
 def _length_row(lengths: Sequence[int]) -> tuple[str, ...]:
@@ -130,7 +116,7 @@ def _making(about: About, endpoint: EndpointConfig, made_by: Sequence[Mapping[st
         ("SHA-256 of the prompt below", frame_hash),
     ]
     return (
-        f"## How it was made\n\n{_table(('what', 'value'), rows)}\n\n"
+        f"## How it was made\n\n{table(('what', 'value'), rows)}\n\n"
         f"~~~text\n{about.frame}\n~~~\n\n"
         "`provenance` in data.jsonl says this of each record, with the hash of its own prompt, its "
         "findings, and the keys of the requests that it was paid with."
@@ -146,7 +132,7 @@ def _sources(made_by: Sequence[Mapping[str, Any]], source_licence: str | None) -
     licence = source_licence or "not stated by who made this"
     # The name alone: where it lay on somebody's disk is nobody's business.
     rows = [(name.rpartition("/")[2], n, licence, _file_hash(name)) for name, n in files.items()]
-    return "## Made from\n\n" + _table(("file", "used", "licence", "SHA-256"), rows)
+    return "## Made from\n\n" + table(("file", "used", "licence", "SHA-256"), rows)
 
 
 def _file_hash(name: str) -> str:
@@ -166,16 +152,6 @@ def _licence(endpoint: EndpointConfig, source_licence: str | None) -> str:
         "- The program that made it, llama-gpt4, is under Apache-2.0, which says nothing about the "
         "data."
     )
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    text = f"{value:,}" if isinstance(value, int) else str(value)
-    return text.replace("\n", " ").replace("|", "\\|")
 
 
 def _listed(counts: Counter[str]) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import DatasetCard
-from llama_gpt4_data.card import About, card, origins
+from llama_gpt4_data.card import About, card
 
 from llama_gpt4.errors import InputError
+from llama_gpt4.records import origins
 
 from .answering import Answering, instructions
 from .endpoints import endpoint_config

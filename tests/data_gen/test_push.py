@@ -11,7 +11,7 @@ from llama_gpt4_data.push import require_card
 from llama_gpt4.errors import InputError
 
 from ..command import CLI, ENVIRONMENT
-from .hub_server import TOKEN, Hub, running_hub
+from ..hub_server import TOKEN, Hub, running_hub
 
 CARD = "---\nlicense: mit\n---\n\n# Data\n\n## Licence and terms\n\n- MIT\n"
 
@@ -38,7 +38,7 @@ def push(
     hub: Hub, folder: Path, *words: str, token: str = TOKEN
 ) -> subprocess.CompletedProcess[str]:
     """In a process of its own, for the hub's client reads its address when it is imported."""
-    home = {"HF_ENDPOINT": hub.url, "HF_TOKEN": token, "HF_HOME": str(folder.parent / "home")}
+    home = hub.environment(folder.parent / "home", token)
     return subprocess.run(
         [*CLI, "data", "push", f"output_dir={folder}", *words],
         capture_output=True,
@@ -55,6 +55,16 @@ def test_data_and_card_arrive_whole_and_private(hub: Hub, folder: Path) -> None:
     files = hub.files["me/data"]
     assert sorted(files) == ["README.md", "arrow/state.json", "data.json"]
     assert all(content == (folder / name).read_bytes() for name, content in files.items())
+
+
+def test_private_data_do_not_go_where_others_see_them(hub: Hub, folder: Path) -> None:
+    hub.kinds["me/known"], hub.private["me/known"] = "datasets", False
+    hub.files["me/known"] = {}
+    run = push(hub, folder, "repo=me/known")
+    assert run.returncode == 2 and not hub.files["me/known"]
+    assert run.stderr == (
+        "llama-gpt4 data push: repo=me/known is public already: private=false says that it may be\n"
+    )
 
 
 def test_a_token_that_the_hub_refuses_is_one_line_without_it(hub: Hub, folder: Path) -> None:

@@ -2,24 +2,38 @@
 sent."""
 
 import base64
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 TOKEN = "hf_only_this_one"
 
 
 class Hub(ThreadingHTTPServer):
-    """Repositories by name: their visibility and files."""
+    """Repositories by name: their kind, visibility and files."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
+        self.kinds: dict[str, str] = {}
         self.private: dict[str, bool] = {}
         self.files: dict[str, dict[str, bytes]] = {}
+        self.large: dict[str, bytes] = {}
+        """Contents by SHA-256, as Git LFS takes them before the commit that names them."""
+
+    def environment(self, home: Path, token: str = TOKEN) -> dict[str, str]:
+        """What a process needs to take this for the hub; its client reads it when imported."""
+        return {
+            "HF_ENDPOINT": self.url,
+            "HF_TOKEN": token,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",
+        }
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -34,34 +48,68 @@ class Handler(BaseHTTPRequestHandler):
             return self.create(json.loads(sent))
         if path == ["api", "validate-yaml"]:
             return self.reply(200, {"errors": [], "warnings": []})
+        if path[-3:] == ["lfs", "objects", "batch"]:
+            return self.take_large(json.loads(sent)["objects"])
         kind, repo, action = path[1], "/".join(path[2:4]), path[4]
-        if kind != "datasets" or repo not in self.server.files:
+        if self.server.kinds.get(repo) != kind:
             return self.reply(404, {"error": "Repository not found"})
         if action == "preupload":
             files = [
-                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                {
+                    "path": file["path"],
+                    "uploadMode": "lfs" if file["path"].endswith(".safetensors") else "regular",
+                    "shouldIgnore": False,
+                }
                 for file in json.loads(sent)["files"]
             ]
             return self.reply(200, {"files": files})
         self.commit(repo, [json.loads(line) for line in sent.splitlines()])
 
+    def do_PUT(self) -> None:
+        content = self.rfile.read(int(self.headers["content-length"] or 0))
+        oid = self.path.rpartition("/")[2]
+        if hashlib.sha256(content).hexdigest() != oid:
+            return self.reply(400, {"error": "Content has another hash"})
+        self.server.large[oid] = content
+        self.reply(200, {})
+
     def do_GET(self) -> None:
-        self.reply(404, {"error": "Entry not found"})
+        path = self.path.partition("?")[0].strip("/").split("/")
+        kind, repo = path[1], "/".join(path[2:4])
+        if path[0] != "api" or len(path) != 4 or self.server.kinds.get(repo) != kind:
+            return self.reply(404, {"error": "Entry not found"})
+        self.reply(200, {"id": repo, "private": self.server.private[repo], "tags": []})
 
     def create(self, wanted: dict[str, Any]) -> None:
         owner = wanted.get("organization") or "me"
-        repo = f"{owner}/{wanted['name']}"
+        repo, kind = f"{owner}/{wanted['name']}", f"{wanted.get('type') or 'model'}s"
+        folder = "" if kind == "models" else f"{kind}/"
+        answer = {"url": f"{self.server.url}/{folder}{repo}", "name": repo}
+        if repo in self.server.kinds:
+            return self.reply(409, {"error": "You already created this repo"} | answer)
         is_private = wanted.get("private") is True or wanted.get("visibility") == "private"
+        self.server.kinds[repo] = kind
         self.server.private[repo] = is_private
-        self.server.files.setdefault(repo, {})
-        self.reply(200, {"url": f"{self.server.url}/datasets/{repo}", "name": repo})
+        self.server.files[repo] = {}
+        self.reply(200, answer)
+
+    def take_large(self, objects: list[dict[str, Any]]) -> None:
+        wanted = [
+            {"oid": each["oid"], "size": each["size"], "actions": {
+                "upload": {"href": f"{self.server.url}/lfs/{each['oid']}"}
+            }}
+            for each in objects
+        ]  # fmt: skip
+        self.reply(200, {"transfer": "basic", "objects": wanted})
 
     def commit(self, repo: str, operations: list[dict[str, Any]]) -> None:
         for operation in operations:
+            value = operation["value"]
             if operation["key"] == "file":
-                value = operation["value"]
                 self.server.files[repo][value["path"]] = base64.b64decode(value["content"])
-        url = f"{self.server.url}/datasets/{repo}/commit/{'a' * 40}"
+            elif operation["key"] == "lfsFile":
+                self.server.files[repo][value["path"]] = self.server.large[value["oid"]]
+        url = f"{self.server.url}/{repo}/commit/{'a' * 40}"
         self.reply(200, {"success": True, "commitOid": "a" * 40, "commitUrl": url})
 
     def reply(self, status: int, content: dict[str, Any]) -> None:
