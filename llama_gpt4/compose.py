@@ -160,7 +160,7 @@ def require_consistent(config: RunConfig, world_size: int) -> None:
 
 def config_hash(config: RunConfig) -> str:
     """SHA-256 of all that decides the weights: the configuration without its free keys."""
-    kept = [(key, value) for key, value in _flatten(asdict(config)) if not _is_in(key, FREE_KEYS)]
+    kept = [(key, value) for key, value in flatten(asdict(config)) if not is_in(key, FREE_KEYS)]
     return hashlib.sha256(json.dumps(kept, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -188,12 +188,12 @@ def _has_trained(run_dir: Path) -> bool:
 
 
 def _require_same_run(config: RunConfig, path: Path) -> None:
-    before = dict(_flatten(asdict(load_resolved(path))))
-    now = dict(_flatten(asdict(config)))
+    before = dict(flatten(asdict(load_resolved(path))))
+    now = dict(flatten(asdict(config)))
     changed = [
         f"{key}: {_shown(before.get(key))} there, {_shown(now.get(key))} here"
         for key in sorted(before.keys() | now.keys())
-        if not _is_in(key, RESUMABLE_KEYS) and before.get(key) != now.get(key)
+        if not is_in(key, RESUMABLE_KEYS) and before.get(key) != now.get(key)
     ]
     if changed:
         more = f" (and {len(changed) - 4} more)" if len(changed) > 4 else ""
@@ -287,15 +287,16 @@ def _schema_keys(schema: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _schema_keys(kind, key + ".")
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings by dotted key."""
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 
 
-def _is_in(key: str, keys: Sequence[str]) -> bool:
+def is_in(key: str, keys: Sequence[str]) -> bool:
     """Whether `key` is one of `keys`, or below one."""
     return any(key == one or key.startswith(one + ".") for one in keys)
 

@@ -13,6 +13,7 @@ VERBS = {
     "plan": ("llama_gpt4_launch.plan", "say what a training needs, and whether it fits the GPUs"),
     "export": ("llama_gpt4.export", "make a Hugging Face folder of a checkpoint"),
     "vocab": ("llama_gpt4.vocab", "more pieces for a tokenizer, such as Chinese ones for LLaMA's"),
+    "push": ("llama_gpt4.push", "put a model and its card on the Hugging Face hub"),
     "answer": ("llama_gpt4.answer", "let a model answer a file of questions"),
     "evaluate": ("llama_gpt4.evaluate", "measure answers, texts and reward models"),
     "report": ("llama_gpt4.evaluation.report", "the paper's figures and yours on one page"),
