@@ -16,6 +16,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "texts": ("llama_gpt4.evaluation.texts", "verbs and nouns, lengths and numbers of data sets"),
     "scores": ("llama_gpt4_data.scores", "scores that a judge gave, by source of the answers"),
     "judge": ("llama_gpt4_data.judge", "have a judge compare answers in pairs, in both orders"),
+    "lm_eval": ("llama_gpt4.evaluation.harness", "tasks of EleutherAI's lm-evaluation-harness"),
     "human": ("llama_gpt4.evaluation.human", "blind votes of people on pairs of answers"),
 }
 

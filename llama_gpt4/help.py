@@ -40,8 +40,9 @@ def wants_help(program: str, schema: type, arguments: Sequence[str]) -> bool:
 
 def _command(program: str) -> str:
     """What is typed for the program of `conf/<program>.yaml`."""
-    command = program.replace("data_gen/", "data ").replace("evaluate/", "evaluate metric=")
-    return command.replace("/", " ").replace("_", "-")
+    if program.startswith("evaluate/"):
+        return program.replace("evaluate/", "evaluate metric=")
+    return program.replace("data_gen/", "data ").replace("/", " ").replace("_", "-")
 
 
 def _without_cfg(arguments: Sequence[str]) -> list[str] | None:
