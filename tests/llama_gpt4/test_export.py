@@ -159,6 +159,47 @@ def test_shards_and_index_hold_every_weight_once(dtype: str, tmp_path: Path) -> 
     assert index["metadata"]["total_size"] == total
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_vllm_finds_every_weight_where_it_looks_for_it(tied: bool, tmp_path: Path) -> None:
+    """Its LlamaForCausalLM stacks q, k, v and gate, up, knows no further name, and pads the
+    vocabulary itself; it reads all *.safetensors that the index names. tests/e2e/test_vllm.py runs
+    it."""
+    save_checkpoint(tmp_path, architecture=replace(TINY, tie_embeddings=tied))
+    model = export(tmp_path, "dtype=bfloat16", "shard_bytes=20000")
+    config = json.loads((model / "config.json").read_text())
+    wide, narrow = config["hidden_size"], config["intermediate_size"]
+    heads, groups = config["num_attention_heads"], config["num_key_value_heads"]
+    size, vocabulary = config["head_dim"], config["vocab_size"]
+    expected = {"model.embed_tokens.weight": (vocabulary, wide), "model.norm.weight": (wide,)}
+    if not config["tie_word_embeddings"]:
+        expected["lm_head.weight"] = (vocabulary, wide)
+    for layer in range(config["num_hidden_layers"]):
+        expected |= {
+            f"model.layers.{layer}.{name}.weight": shape
+            for name, shape in {
+                "self_attn.q_proj": (heads * size, wide),
+                "self_attn.k_proj": (groups * size, wide),
+                "self_attn.v_proj": (groups * size, wide),
+                "self_attn.o_proj": (wide, heads * size),
+                "mlp.gate_proj": (narrow, wide),
+                "mlp.up_proj": (narrow, wide),
+                "mlp.down_proj": (wide, narrow),
+                "input_layernorm": (wide,),
+                "post_attention_layernorm": (wide,),
+            }.items()
+        }
+    index = json.loads((model / "model.safetensors.index.json").read_text())["weight_map"]
+    assert set(index.values()) == {path.name for path in model.glob("*.safetensors")}
+    found = {
+        name: entry.shape for file in set(index.values())
+        for name, entry in read_entries(model / file).items()
+    }  # fmt: skip
+    assert found == expected
+    assert config["architectures"] == ["LlamaForCausalLM"] and config["dtype"] == "bfloat16"
+    ends = json.loads((model / "generation_config.json").read_text())
+    assert ends["eos_token_id"] == config["eos_token_id"] == 2
+
+
 def test_one_shard_needs_no_index(tmp_path: Path) -> None:
     save_checkpoint(tmp_path)
     names = {path.name for path in export(tmp_path).iterdir()}

@@ -88,6 +88,14 @@ def test_a_token_that_the_hub_refuses_is_one_line_without_it(
     assert "me/other" not in hub.files
 
 
+def test_a_hub_that_is_not_there_is_one_line(
+    hub: Hub, run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    line = refusal(run_dir, capsys, "licence=cc-by-nc-4.0")
+    assert line.startswith("repo=me/model did not take it: ")
+
+
 def test_a_public_push_is_accepted_by_name(
     hub: Hub, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
