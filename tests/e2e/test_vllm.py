@@ -29,7 +29,7 @@ from vllm import LLM, SamplingParams
 
 if __name__ == "__main__":  # vLLM starts processes that import this
     folder, dtype, questions, n_tokens = json.loads(sys.argv[1])
-    # By itself it takes a model in float32 for one in bfloat16.
+    # By itself it computes a float32 model in half precision.
     model = LLM(model=folder, dtype=dtype, max_model_len=256, enforce_eager=True)
     said = model.chat(
         [[{"role": "user", "content": question}] for question in questions],
