@@ -1,6 +1,6 @@
-"""A model answers a file of questions; an interrupted file goes on where it stopped."""
+"""Models answer a file of questions; an interrupted file goes on where it stopped."""
 
-import json
+import importlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +10,10 @@ from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from llama_gpt4.answer_lines import Asked, answer_line, append, asked, read_finished
 from llama_gpt4.compose import compose
 from llama_gpt4.config import require, require_one_of
-from llama_gpt4.errors import InputError, Preempted
+from llama_gpt4.errors import Preempted
 from llama_gpt4.help import wants_help
 from llama_gpt4.hub import local_snapshot
 from llama_gpt4.program import ExitReport, StopRequest, run_program
@@ -22,31 +23,15 @@ PATHS = {"model": "model.path", "model.path": "model.path"}
 """Arguments that name a file, with their keys. `model` alone is the name of a config group of
 training, so Hydra would look for a model of ours that is called like the folder."""
 
-LINE_KEYS = {
-    "question_id",
-    "question",
-    "answer",
-    "sample",
-    "model",
-    "decoding",
-    "finish_reason",
-}
-LINE_START = b'{"question_id": '
-"""How each line of ours begins, so that a cut one is told from a file of somebody else."""
-
-Asked = tuple[str, int]
-"""A question's id as text, and the number of the sample."""
+ENDPOINT = "llama_gpt4_data.question_answers"
+"""Answers with `engine=endpoint`, which has other keys. It is named and not imported, since it lies
+in a room above this one."""
 
 
 @dataclass(kw_only=True)
 class TrainedModel:
     path: str
     """A folder that `export` wrote (`run_dir/model`), or a model of the hub; `model=…` is short."""
-
-    @property
-    def name(self) -> str:
-        """What files of answers call it: the path without detours."""
-        return os.path.normpath(self.path)
 
 
 @dataclass(kw_only=True)
@@ -80,15 +65,18 @@ class DecodingConfig:
 
 @dataclass(kw_only=True)
 class AnswerConfig:
-    """Which model answers which questions."""
+    """Which models answer which questions."""
 
-    model: TrainedModel
+    models: list[str]
+    """Folders that `export` wrote (`run_dir/model`), or models of the hub, one after the other.
+    `model=…` is short for one, and `model=[…,…]` for several."""
     questions: str
     """JSON or JSONL of Alpaca records, Vicuna questions, the 252 user-oriented instructions or
     Unnatural Instructions; `sample:en` and `sample:zh` are the shipped records."""
     output: str
-    """The file of answers, one JSON object a line. What is in it already is not asked again, and a
-    file with answers to other questions is refused."""
+    """The file of answers, one JSON object a line; of several models the folder of their files,
+    `a.jsonl` for `runs/a/model` or `hub/a`. What is there already is not asked again, and a file
+    with answers to other questions is refused."""
     samples: int
     """Answers to each question."""
     batch_size: int
@@ -100,6 +88,9 @@ class AnswerConfig:
     """`cpu` in float32, `cuda` in the model's own precision, or `auto`: CUDA where there is one."""
 
     def __post_init__(self) -> None:
+        require(
+            bool(self.models), "models is empty: name at least one, as in model=runs/tiny/model"
+        )
         require(self.samples > 0, f"samples={self.samples} must be positive")
         require(
             self.samples == 1 or self.decoding.temperature > 0,
@@ -109,22 +100,93 @@ class AnswerConfig:
         require(self.batch_size > 0, f"batch_size={self.batch_size} must be positive")
         require(self.seed >= 0, f"seed={self.seed} is negative")
         require_one_of("device", self.device, ("auto", "cpu", "cuda"))
+        if len(self.models) > 1:
+            self._require_files_of_their_own()
+
+    def _require_files_of_their_own(self) -> None:
+        require(
+            not Path(self.output).is_file(),
+            f"output={self.output} is a file: several models take a folder",
+        )
+        names: dict[str, str] = {}
+        for model in self.models:
+            other = names.setdefault(_short_name(model), model)
+            require(
+                other is model,
+                f"models: {other} and {model} would both be answered in {_short_name(model)}.jsonl:"
+                " give one of them a line of its own",
+            )
+
+    @property
+    def outputs(self) -> list[Path]:
+        """The file of each model."""
+        if len(self.models) == 1:
+            return [Path(self.output)]
+        return [Path(self.output) / f"{_short_name(model)}.jsonl" for model in self.models]
+
+
+def _short_name(model: str) -> str:
+    """What a file of answers is called: training calls each of its models `model`."""
+    path = Path(os.path.abspath(model))
+    return path.parent.name if path.name == "model" else path.name
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    paths = PATHS | {"questions": "questions", "output": "output"}
-    arguments = quote_values(sys.argv[1:] if argv is None else argv, paths)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if "engine=endpoint" in arguments:
+        rest = [argument for argument in arguments if not argument.startswith("engine=")]
+        code: int = importlib.import_module(ENDPOINT).main(rest)
+        return code
+    arguments = as_text(arguments)
     if wants_help("answer", AnswerConfig, arguments):
         return 0
     return run_program("answer", lambda report: run(arguments, report))
 
 
+@dataclass(frozen=True)
+class Task:
+    """What one model still has to answer."""
+
+    model: str
+    folder: Path
+    output: Path
+    made_by: dict[str, Any]
+    reasons: dict[Asked, str]
+    """The `finish_reason` of each answer that there is."""
+    todo: list[tuple[Question, int]]
+
+
 def run(arguments: Sequence[str], report: ExitReport) -> None:
-    """Answer what `output` does not answer yet, and say how many answers it holds."""
+    """Have each model answer what its file does not answer yet, and say what the file holds."""
     config = compose(AnswerConfig, "answer", arguments)
     questions = read_questions(config.questions)
-    output = Path(config.output)
-    made_by = {"model": config.model.name, "decoding": config.decoding.described(config.seed)}
+    # All files and folders are looked at before the first model begins: it may take hours.
+    tasks = [
+        _task(config, model, output, questions)
+        for model, output in zip(config.models, config.outputs, strict=True)
+    ]
+    stop = StopRequest() if any(task.todo for task in tasks) else None
+    for task in tasks:
+        for lines in _answers(config, task) if task.todo else ():
+            append(task.output, lines)
+            task.reasons.update({asked(line): line["finish_reason"] for line in lines})
+            if stop and stop.received:
+                raise Preempted(
+                    f"{len(task.reasons)} answers are in {task.output}; the same line goes on"
+                )
+        ended = sum(reason == "stop" for reason in task.reasons.values())
+        print(
+            f"{len(task.reasons)} answers, {ended} of them ended by the model itself "
+            f"-> {task.output}",
+            flush=True,
+        )
+
+
+def _task(config: AnswerConfig, model: str, output: Path, questions: Sequence[Question]) -> Task:
+    made_by = {
+        "model": os.path.normpath(model),
+        "decoding": config.decoding.described(config.seed),
+    }
     texts = {str(question.question_id): question.text for question in questions}
     reasons = read_finished(output, made_by, texts)
     todo = [
@@ -133,131 +195,47 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
         for sample in range(config.samples)
         if (str(question.question_id), sample) not in reasons
     ]
-    if todo:
-        folder = local_snapshot(config.model.path)
-        stop = StopRequest()
-        for lines in _answers(config, folder, todo, made_by):
-            append(output, lines)
-            reasons |= {_asked(line): line["finish_reason"] for line in lines}
-            if stop.received:
-                raise Preempted(f"{len(reasons)} answers are in {output}; the same line goes on")
-    stopped = sum(reason == "stop" for reason in reasons.values())
-    print(f"{len(reasons)} answers, {stopped} of them ended by the model itself -> {output}")
+    folder = local_snapshot(model) if todo else Path(model)
+    return Task(model, folder, output, made_by, reasons, todo)
 
 
-def read_finished(
-    output: Path, made_by: dict[str, Any], questions: Mapping[str, str]
-) -> dict[Asked, str]:
-    """What `output` holds: the `finish_reason` of each question and sample.
-
-    A last line that an interruption cut is cut off the file. All lines must be `made_by` the same,
-    and answer one of `questions`, texts by id.
-    """
-    if not output.exists():
-        return {}
-    try:
-        content = output.read_bytes()
-    except OSError as error:
-        raise InputError(f"output={output} cannot be read: {error.strerror}") from None
-    whole, newline, cut = content.rpartition(b"\n")
-    finished = {}
-    for number, text in enumerate(whole.split(b"\n") if newline else [], 1):
-        line = _answer_line(text)
-        if line is None:
-            raise InputError(
-                f"output={output} line {number} is no answer of this program: name another file"
-            )
-        for key, value in made_by.items():
-            if line[key] != value:
-                raise InputError(
-                    f"output={output} holds answers of another {key} "
-                    f"({_difference(line[key], value)}): name another file"
-                )
-        if questions.get(str(line["question_id"])) != line["question"]:
-            raise InputError(
-                f"output={output} line {number} answers another question than those now asked "
-                f"(question_id {line['question_id']}): name another file"
-            )
-        finished[_asked(line)] = line["finish_reason"]
-    if cut:
-        if not cut.startswith(LINE_START[: len(cut)]):
-            raise InputError(f"output={output} is no file of answers: name another file")
-        os.truncate(output, len(whole) + len(newline))
-    return finished
-
-
-def append(output: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Add answers to the end of `output`, where they stay whatever happens to this process."""
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with open(output, "a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise InputError(f"output={output} cannot be written: {error.strerror}") from None
-
-
-def _answers(
-    config: AnswerConfig,
-    folder: Path,
-    todo: Sequence[tuple[Question, int]],
-    made_by: dict[str, Any],
-) -> Iterator[list[dict[str, Any]]]:
+def _answers(config: AnswerConfig, task: Task) -> Iterator[list[dict[str, Any]]]:
     """The lines of one batch after the other."""
     from tqdm import tqdm
 
     from llama_gpt4.generation import Generator, Row
 
-    generator = Generator.load(folder, config.device)
+    generator = Generator.load(task.folder, config.device)
     rows = []
-    for question, sample in todo:
+    for question, sample in task.todo:
         prompt = generator.prompt([question.message])
         generator.require_room(prompt, f"question {question.question_id}")
         rows.append(Row(key=str(question.question_id), sample=sample, prompt=prompt))
-    asked = {(str(question.question_id), sample): question for question, sample in todo}
+    by_id = {str(question.question_id): question for question, _ in task.todo}
     with tqdm(total=len(rows), unit="answer") as progress:
         batches = generator.answers(rows, config.decoding, config.seed, config.batch_size)
         for batch in batches:
             yield [
-                {
-                    "question_id": asked[row.key, row.sample].question_id,
-                    "question": asked[row.key, row.sample].text,
-                    **_input(asked[row.key, row.sample]),
-                    "answer": answer.text,
-                    "sample": row.sample,
-                    **made_by,
-                    "finish_reason": answer.finish_reason,
-                }
+                answer_line(
+                    by_id[row.key], row.sample, answer.text, task.made_by, answer.finish_reason
+                )
                 for row, answer in batch
             ]
             progress.update(len(batch))
 
 
-def _input(question: Question) -> dict[str, str]:
-    """The end of `question` that was its input: whoever renders the prompt again has to know."""
-    return {"input": question.input} if question.input else {}
-
-
-def _asked(line: dict[str, Any]) -> Asked:
-    return str(line["question_id"]), line["sample"]
-
-
-def _answer_line(text: bytes) -> dict[str, Any] | None:
-    try:
-        line = json.loads(text)
-    except ValueError:
-        return None
-    return line if isinstance(line, dict) and line.keys() >= LINE_KEYS else None
-
-
-def _difference(there: Any, here: Any) -> str:
-    if not (isinstance(there, dict) and isinstance(here, dict)):
-        return f"{there} there, {here} here"
-    return "; ".join(
-        f"{key}: {there.get(key)} there, {here.get(key)} here"
-        for key in there | here
-        if there.get(key) != here.get(key)
-    )
+def as_text(arguments: Sequence[str]) -> list[str]:
+    """Paths are taken to the letter, and a single model as a list of one."""
+    found = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key not in ("model", "model.path", "models") or not value:
+            found += quote_values([argument], {"questions": "questions", "output": "output"})
+        elif value.startswith("[") and value.endswith("]") and not os.path.exists(value):
+            found.append(f"models={value}")
+        else:
+            found.append(f"models=[{QuotedString(value, Quote.single).with_quotes()}]")
+    return found
 
 
 def quote_values(arguments: Sequence[str], keys: Mapping[str, str]) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from llama_gpt4_data.rank import main
 from llama_gpt4_data.score import rewards
 
-from llama_gpt4.answer import LINE_KEYS
+from llama_gpt4.answer_lines import LINE_KEYS
 from llama_gpt4.errors import ExitCode
 from llama_gpt4.prompt import render_prompt
 

@@ -3,7 +3,7 @@
 import numpy as np
 from llama_gpt4_data.ranked import Ranked, answer_lines, ranked, reward_lines
 
-from llama_gpt4.answer import LINE_KEYS
+from llama_gpt4.answer_lines import LINE_KEYS
 
 from .ranking import candidates
 

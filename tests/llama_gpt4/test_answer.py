@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from llama_gpt4.answer import main, quote_values, read_finished
-from llama_gpt4.errors import ExitCode, InputError
+from llama_gpt4.answer import main, quote_values
+from llama_gpt4.errors import ExitCode
 from llama_gpt4.questions import hashed_id
 from tests.command import ENVIRONMENT
 from tests.llama_gpt4.test_generation import KNOWN, trained_folder
@@ -98,6 +98,58 @@ def test_more_samples_and_questions_are_added(folder, questions, tmp_path):
     assert [line["sample"] for line in lines_of(output)] == [0, 0, 0, 1, 1, 1]
 
 
+@pytest.fixture
+def two(folder, tmp_path) -> list[Path]:
+    """Two models that are called by their runs."""
+    models = [tmp_path / "runs" / name / "model" for name in ("a, 1", "模型")]
+    for model in models:
+        model.parent.mkdir(parents=True)
+        model.symlink_to(folder)
+    return models
+
+
+def test_several_models_answer_one_after_the_other_each_in_a_file(two, questions, tmp_path, capsys):
+    output = tmp_path / "answers"
+    several = f"['{two[0]}', {two[1]}]"
+    assert answer(several, questions, output) == ExitCode.DONE
+    files = [output / "a, 1.jsonl", output / "模型.jsonl"]
+    assert sorted(output.iterdir()) == sorted(files)
+    for file, model in zip(files, two, strict=True):
+        assert len(lines_of(file)) == 3
+        assert {line["model"] for line in lines_of(file)} == {str(model)}
+    said = "".join(f"3 answers, 3 of them ended by the model itself -> {file}\n" for file in files)
+    assert capsys.readouterr().out == said
+
+    whole = files[1].read_bytes()
+    cut = whole.splitlines(keepends=True)[0]
+    files[1].write_bytes(cut)
+    before = files[0].stat().st_mtime_ns
+    assert answer(several, questions, output) == ExitCode.DONE
+    assert sorted(files[1].read_bytes().splitlines()) == sorted(whole.splitlines())
+    assert files[0].stat().st_mtime_ns == before, "what is answered is left as it is"
+    assert capsys.readouterr().out == said
+
+
+def test_no_model_begins_before_all_have_been_looked_at(two, questions, tmp_path, capsys):
+    output = tmp_path / "answers"
+    there = f"['{two[0]}',{two[1]}]"
+    for several, message in [
+        (f"['{two[0]}',/nowhere]", "/nowhere does not exist"),
+        (f"['{two[0]}','{two[0]}']", "would both be answered in a, 1.jsonl"),
+        (f"[{two[1]},{tmp_path}/模型]", "would both be answered in 模型.jsonl"),
+        ("[]", "models is empty"),
+    ]:
+        assert answer(several, questions, output) == ExitCode.BAD_INPUT
+        assert message in capsys.readouterr().err
+    output.mkdir()
+    (output / "模型.jsonl").write_text("my diary\n")
+    assert answer(there, questions, output) == ExitCode.BAD_INPUT
+    assert "模型.jsonl line 1 is no answer" in capsys.readouterr().err
+    assert [file.name for file in output.iterdir()] == ["模型.jsonl"]
+    assert answer(there, questions, output / "模型.jsonl") == ExitCode.BAD_INPUT
+    assert "is a file: several models take a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -142,39 +194,9 @@ def test_answers_to_other_questions_are_not_mixed(tmp_path, capsys, question):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"my diary, no newline", "is no file of answers"),
-        (b'{"text": "a"}\n', "line 1 is no answer of this program"),
-        (b"\n", "line 1 is no answer of this program"),
-        (b"[1]\n", "line 1 is no answer of this program"),
-        (b"\xff\n", "line 1 is no answer of this program"),
-    ],
-)
-def test_a_file_of_somebody_else_is_left_alone(tmp_path, content, message):
-    output = tmp_path / "diary.txt"
-    output.write_bytes(content)
-    with pytest.raises(InputError, match=message):
-        read_finished(output, {"model": "m", "decoding": {}}, {})
-    assert output.read_bytes() == content
-
-
-def test_a_line_cut_anywhere_is_made_again(tmp_path):
-    output = tmp_path / "answers.jsonl"
-    line = {"question_id": "a", "question": "", "answer": "巴", "sample": 0, "model": "m"}
-    text = json.dumps(line | {"decoding": {}, "finish_reason": "stop"}, ensure_ascii=False).encode()
-    whole = text.replace(b'"a"', b'"b"') + b"\n"
-    for end in range(len(text) + 1):
-        output.write_bytes(whole + text[:end])
-        finished = read_finished(output, {"model": "m", "decoding": {}}, {"b": ""})
-        assert finished == {("b", 0): "stop"}
-        assert output.read_bytes() == whole
-
-
-@pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "model.path has no value"),
+        ([], "models has no value"),
         (["model=m", "questions=q", "output=o", "samples=0"], "samples=0 must be positive"),
         (["model=m", "questions=q", "output=o", "samples=2"], "samples=2 would all be the same"),
         (["model=m", "questions=q", "output=o", "batch_size=0"], "batch_size=0 must be positive"),
