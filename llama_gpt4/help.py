@@ -40,8 +40,9 @@ def wants_help(program: str, schema: type, arguments: Sequence[str]) -> bool:
 
 def _command(program: str) -> str:
     """What is typed for the program of `conf/<program>.yaml`."""
-    if program.startswith("evaluate/"):
-        return program.replace("evaluate/", "evaluate metric=")
+    for folder, typed in {"evaluate/": "evaluate metric=", "answer/": "answer engine="}.items():
+        if program.startswith(folder):
+            return program.replace(folder, typed)
     return program.replace("data_gen/", "data ").replace("/", " ").replace("_", "-")
 
 

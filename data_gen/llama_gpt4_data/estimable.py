@@ -26,3 +26,5 @@ class Estimable:
     """How often so many items are asked."""
     per_limit: Callable[[Any], int] = lambda config: 1
     """Items that `limit` counts as one."""
+    overrides: Callable[[Sequence[str]], Sequence[str]] = lambda arguments: arguments
+    """What the words of the command line are short for."""

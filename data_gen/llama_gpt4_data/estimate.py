@@ -1,5 +1,6 @@
 """`llama-gpt4 data estimate <task>`: what a run of the same line would ask and cost, also that of
-`evaluate metric=judge` (`data estimate judge`). It sends nothing and needs no key."""
+`evaluate metric=judge` (`data estimate judge`) and of `answer engine=endpoint` (`data estimate
+questions`). It sends nothing and needs no key."""
 
 import importlib
 import sys
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from llama_gpt4.answer import ENDPOINT
 from llama_gpt4.compose import compose
 from llama_gpt4.errors import InputError
 from llama_gpt4.evaluate import METRICS
@@ -82,6 +84,7 @@ def main(argv: Sequence[str]) -> int:
     except InputError as error:
         print(f"llama-gpt4 data estimate: {error}", file=sys.stderr)
         return 2
+    rest = list(estimable.overrides(rest))
     if wants_help(estimable.program, estimable.schema, rest):
         return 0
     return run_program("data estimate", lambda report: run(task, estimable, rest))
@@ -91,7 +94,7 @@ def find(task: str) -> Estimable:
     """What the module of `task` says about itself."""
     from llama_gpt4_data.cli import TASKS  # which names this module, too
 
-    asking = METRICS | TASKS
+    asking = METRICS | TASKS | {"questions": (ENDPOINT, "")}
     if task in asking:
         found = getattr(importlib.import_module(asking[task][0]), "ESTIMABLE", None)
         if isinstance(found, Estimable):

@@ -6,7 +6,7 @@ from typing import Any
 
 from llama_gpt4.config import require
 from llama_gpt4.errors import InputError
-from llama_gpt4.questions import question_of, read_questions
+from llama_gpt4.questions import questions_of, read_questions
 from llama_gpt4.records import json_values, read_bytes
 from llama_gpt4_data.answer_files import ModelAnswer, read_model_answers
 
@@ -72,8 +72,9 @@ def read_categories(questions: str) -> dict[str, str]:
     found = {}
     for _, value in json_values(read_bytes(questions), questions):
         category = value.get("category") if isinstance(value, dict) else None
-        id = str(question_of(value, questions).question_id)
-        found[id] = category if isinstance(category, str) and category else GENERAL
+        category = category if isinstance(category, str) and category else GENERAL
+        for question in questions_of(value, questions):
+            found[str(question.question_id)] = category
     return found
 
 

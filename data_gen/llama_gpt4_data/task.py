@@ -221,11 +221,17 @@ def report(
 
 
 def summary(counted: Counted, generated: Generated, output_dir: Path) -> str:
-    """What became of the items, in a few lines."""
+    """What became of a data set, in a few lines."""
+    files = f"{output_dir}/data.json, data.jsonl, failed.jsonl, README.md"
+    return f"{outcome(counted, generated, 'records')}\n{files}"
+
+
+def outcome(counted: Counted, generated: Generated, made: str) -> str:
+    """What became of the items, in a few lines; `made` is what they are made into."""
     records, failed = len(counted.records), len(counted.failed)
     total = records + failed + counted.n_open
     waiting = "not answered yet" if generated.n_batches else "not asked yet"
-    lines = [f"{total} items: {records} records, {failed} failed, {counted.n_open} {waiting}"]
+    lines = [f"{total} items: {records} {made}, {failed} failed, {counted.n_open} {waiting}"]
     lines += counted.notes
     if counted.reasons:
         lines.append(f"failed: {_listed(counted.reasons)} (failed.jsonl)")
@@ -240,7 +246,7 @@ def summary(counted: Counted, generated: Generated, output_dir: Path) -> str:
         lines.append(
             f"spent ${generated.spent_usd:.2f}{lost if generated.lost_usd >= 0.005 else ''}"
         )
-    return "\n".join([*lines, f"{output_dir}/data.json, data.jsonl, failed.jsonl, README.md"])
+    return "\n".join(lines)
 
 
 def raise_trouble(generated: Generated, counted: Counted, run: AskingConfig) -> None:
