@@ -203,7 +203,8 @@ def _answers(config: AnswerConfig, task: Task) -> Iterator[list[dict[str, Any]]]
     """The lines of one batch after the other."""
     from tqdm import tqdm
 
-    from llama_gpt4.generation import Generator, Row
+    from llama_gpt4.chat_tokens import Row
+    from llama_gpt4.generation import Generator
 
     generator = Generator.load(task.folder, config.device)
     rows = []

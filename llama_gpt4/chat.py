@@ -14,7 +14,8 @@ from llama_gpt4.hub import local_snapshot
 from llama_gpt4.program import ExitReport, run_program
 
 if TYPE_CHECKING:
-    from llama_gpt4.generation import Answer, Generator, Message
+    from llama_gpt4.chat_tokens import Answer, Message
+    from llama_gpt4.generation import Generator
 
 TEXTS = ("prompt", "input")
 """Arguments that are the user's own words: Hydra never sees them, as it would give `${…}`, quotes
@@ -95,7 +96,7 @@ class Chat:
 
     def say(self, text: str, input: str | None = None) -> "Answer":
         """Ask, print the answer, and remember both; an `InputError` if it would not fit."""
-        from llama_gpt4.generation import Row
+        from llama_gpt4.chat_tokens import Row
 
         message = {"role": "user", "content": text}
         messages = [*self.messages, message | ({"input": input} if input else {})]
