@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
@@ -18,11 +18,18 @@ from llama_gpt4.help import wants_help
 from llama_gpt4.hub import local_snapshot
 from llama_gpt4.program import ExitReport, StopRequest, run_program
 from llama_gpt4.questions import Question, read_questions
+from llama_gpt4.vllm_engine import require_installed
+
+if TYPE_CHECKING:
+    from llama_gpt4.chat_tokens import Row
+    from llama_gpt4.generation import Generator
+    from llama_gpt4.vllm_engine import VllmGenerator
 
 PATHS = {"model": "model.path", "model.path": "model.path"}
 """Arguments that name a file, with their keys. `model` alone is the name of a config group of
 training, so Hydra would look for a model of ours that is called like the folder."""
 
+ENGINES = ("transformers", "vllm", "endpoint")
 ENDPOINT = "llama_gpt4_data.question_answers"
 """Answers with `engine=endpoint`, which has other keys. It is named and not imported, since it lies
 in a room above this one."""
@@ -70,6 +77,9 @@ class AnswerConfig:
     models: list[str]
     """Folders that `export` wrote (`run_dir/model`), or models of the hub, one after the other.
     `model=…` is short for one, and `model=[…,…]` for several."""
+    engine: str
+    """`transformers`; or `vllm`, where that is installed. `endpoint` asks a model behind an address
+    and has other keys: `llama-gpt4 answer engine=endpoint --help`."""
     questions: str
     """JSON or JSONL of Alpaca records, Vicuna questions, the 252 user-oriented instructions or
     Unnatural Instructions; `sample:en` and `sample:zh` are the shipped records."""
@@ -100,6 +110,12 @@ class AnswerConfig:
         require(self.batch_size > 0, f"batch_size={self.batch_size} must be positive")
         require(self.seed >= 0, f"seed={self.seed} is negative")
         require_one_of("device", self.device, ("auto", "cpu", "cuda"))
+        require_one_of("engine", self.engine, ENGINES)
+        if self.engine == "vllm":
+            require(
+                self.device == "auto", f"device={self.device}: vLLM chooses its own; leave it away"
+            )
+            require_installed()
         if len(self.models) > 1:
             self._require_files_of_their_own()
 
@@ -147,20 +163,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 class Task:
     """What one model still has to answer."""
 
-    model: str
     folder: Path
     output: Path
     made_by: dict[str, Any]
     reasons: dict[Asked, str]
     """The `finish_reason` of each answer that there is."""
-    todo: list[tuple[Question, int]]
+    todo: dict[Asked, Question]
+    rows: "list[Row]"
+    """The prompts of `todo`."""
 
 
 def run(arguments: Sequence[str], report: ExitReport) -> None:
     """Have each model answer what its file does not answer yet, and say what the file holds."""
     config = compose(AnswerConfig, "answer", arguments)
     questions = read_questions(config.questions)
-    # All files and folders are looked at before the first model begins: it may take hours.
+    # All is looked at before the first model begins, as it may take hours.
     tasks = [
         _task(config, model, output, questions)
         for model, output in zip(config.models, config.outputs, strict=True)
@@ -183,46 +200,66 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
 
 
 def _task(config: AnswerConfig, model: str, output: Path, questions: Sequence[Question]) -> Task:
-    made_by = {
-        "model": os.path.normpath(model),
-        "decoding": config.decoding.described(config.seed),
-    }
+    decoding = config.decoding.described(config.seed)
+    if config.engine != "transformers":
+        decoding["engine"] = config.engine
+    made_by = {"model": os.path.normpath(model), "decoding": decoding}
     texts = {str(question.question_id): question.text for question in questions}
     reasons = read_finished(output, made_by, texts)
-    todo = [
-        (question, sample)
+    todo = {
+        (str(question.question_id), sample): question
         for question in questions
         for sample in range(config.samples)
         if (str(question.question_id), sample) not in reasons
-    ]
-    folder = local_snapshot(model) if todo else Path(model)
-    return Task(model, folder, output, made_by, reasons, todo)
+    }
+    if not todo:
+        return Task(Path(model), output, made_by, reasons, todo, [])
+    folder = local_snapshot(model)
+    return Task(folder, output, made_by, reasons, todo, _rows(folder, todo))
+
+
+def _rows(folder: Path, todo: Mapping[Asked, Question]) -> "list[Row]":
+    """What the model in `folder` is given; an `InputError` where a question is too long for it."""
+    from llama_gpt4.chat_tokens import ChatTokens, Row
+
+    tokens = ChatTokens.load(folder)
+    rows = []
+    for (id, sample), question in todo.items():
+        prompt = tokens.prompt([question.message])
+        tokens.require_room(prompt, f"question {id}")
+        rows.append(Row(key=id, sample=sample, prompt=prompt))
+    return rows
 
 
 def _answers(config: AnswerConfig, task: Task) -> Iterator[list[dict[str, Any]]]:
-    """The lines of one batch after the other."""
+    """The lines of answers as they get ready, a list a time."""
     from tqdm import tqdm
 
-    from llama_gpt4.chat_tokens import Row
-    from llama_gpt4.generation import Generator
-
-    generator = Generator.load(task.folder, config.device)
-    rows = []
-    for question, sample in task.todo:
-        prompt = generator.prompt([question.message])
-        generator.require_room(prompt, f"question {question.question_id}")
-        rows.append(Row(key=str(question.question_id), sample=sample, prompt=prompt))
-    by_id = {str(question.question_id): question for question, _ in task.todo}
-    with tqdm(total=len(rows), unit="answer") as progress:
-        batches = generator.answers(rows, config.decoding, config.seed, config.batch_size)
-        for batch in batches:
+    generator = _generator(config, task.folder)
+    found = generator.answers(task.rows, config.decoding, config.seed, config.batch_size)
+    with tqdm(total=len(task.rows), unit="answer") as progress:
+        for answers in found:
             yield [
                 answer_line(
-                    by_id[row.key], row.sample, answer.text, task.made_by, answer.finish_reason
+                    task.todo[row.key, row.sample],
+                    row.sample,
+                    answer.text,
+                    task.made_by,
+                    answer.finish_reason,
                 )
-                for row, answer in batch
+                for row, answer in answers
             ]
-            progress.update(len(batch))
+            progress.update(len(answers))
+
+
+def _generator(config: AnswerConfig, folder: Path) -> "Generator | VllmGenerator":
+    if config.engine == "vllm":
+        from llama_gpt4.vllm_engine import VllmGenerator
+
+        return VllmGenerator(folder)
+    from llama_gpt4.generation import Generator
+
+    return Generator.load(folder, config.device)
 
 
 def as_text(arguments: Sequence[str]) -> list[str]:

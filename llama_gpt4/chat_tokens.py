@@ -72,6 +72,10 @@ class ChatTokens:
         """Positions left for an answer."""
         return (self.max_positions or 10**9) - len(prompt)
 
+    def limited(self, rows: Sequence[Row], max_new_tokens: int) -> list[tuple[Row, int]]:
+        """`rows` with the most ids that each may get: little room shortens that answer only."""
+        return [(row, min(max_new_tokens, self.room(row.prompt))) for row in rows]
+
     def require_room(self, prompt: Sequence[int], what: str) -> None:
         """An `InputError` if the prompt leaves no position for an answer."""
         if self.room(prompt) < 1:

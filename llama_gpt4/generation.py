@@ -58,16 +58,11 @@ class Generator:
     def answers(
         self, rows: Sequence[Row], decoding: "DecodingConfig", seed: int, batch_size: int
     ) -> Iterator[list[tuple[Row, Answer]]]:
-        """The answers to `rows` as they get ready, `batch_size` under way at once.
-
-        Too little room for `max_new_tokens` shortens the answers to that prompt, not those of its
-        neighbours.
-        """
-        limited = [
-            (row, min(decoding.max_new_tokens, self.tokens.room(row.prompt))) for row in rows
-        ]
+        """The answers to `rows` as they get ready, `batch_size` under way at once; an empty list
+        where a second brings none."""
         if not rows:
             return
+        limited = self.tokens.limited(rows, decoding.max_new_tokens)
         if continuous.can_run(self._model):
             end_ids = self.tokens.end_ids
             batches = continuous.answered(self._model, end_ids, limited, decoding, seed, batch_size)

@@ -201,6 +201,8 @@ def test_answers_to_other_questions_are_not_mixed(tmp_path, capsys, question):
         (["model=m", "questions=q", "output=o", "samples=2"], "samples=2 would all be the same"),
         (["model=m", "questions=q", "output=o", "batch_size=0"], "batch_size=0 must be positive"),
         (["model=m", "questions=q", "output=o", "device=tpu"], "device=tpu is not one of"),
+        (["model=m", "questions=q", "output=o", "engine=tgi"], "engine=tgi is not one of"),
+        (["model=m", "questions=q", "output=o", "engine=vllm", "device=cpu"], "vLLM chooses its"),
         (["model=m", "questions=q", "output=o", "seed=-1"], "seed=-1 is negative"),
         (["model=m", "questions=q", "output=o", "decoding=hot"], "decoding=hot does not exist"),
         (
