@@ -15,6 +15,7 @@ from llama_gpt4 import answer
 from llama_gpt4.prompt import render_prompt
 from llama_gpt4.questions import hashed_id
 
+from ..llama_gpt4.test_generation import trained_folder
 from .answering import KEY
 from .judging import Judging, read_lines
 from .teacher import Teacher
@@ -192,19 +193,26 @@ def test_a_wrong_key_leaves_the_answers_that_are_there(asking: Asking) -> None:
     assert "gpt-5" in asking.complaint() and asking.answers == before
 
 
-def test_the_judge_compares_it_with_a_model_of_ours(asking: Asking, judging: Judging) -> None:
-    questions = [VICUNA, LATER, UNNATURAL]
-    assert asking(questions, "endpoint=chatgpt") == 0
-    mine = asking.folder / "mine.jsonl"
-    ours = [{**line, "answer": "I do not know.", "model": "runs/a"} for line in asking.answers]
-    mine.write_text("".join(json.dumps(line) + "\n" for line in ours))
-    judged = judging(
-        f"questions={asking.folder}/questions.jsonl",
-        f"answers={{mine: {mine}, chatgpt: {asking.folder}/chatgpt/answers.jsonl}}",
-    )
+def test_the_judge_compares_it_with_models_of_ours(
+    asking: Asking, judging: Judging, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Two models of ours in one line, one behind an address: the judge takes all three files."""
+    assert asking(ALL_KINDS, "endpoint=chatgpt") == 0
+    models = [asking.folder / "runs" / name / "model" for name in ("a", "b")]
+    for model in models:
+        model.parent.mkdir(parents=True)
+        model.symlink_to(trained_folder(tmp_path_factory.getbasetemp()))
+    questions = f"questions={asking.folder}/questions.jsonl"
+    ours = [f"model=[{models[0]},{models[1]}]", questions, f"output={asking.folder}/ours"]
+    drawn = ["decoding=paper", "decoding.temperature=9", "decoding.max_new_tokens=8"]
+    assert answer.main([*ours, *drawn]) == 0
+    files = {name: asking.folder / "ours" / f"{name}.jsonl" for name in ("a", "b")}
+    files["chatgpt"] = asking.folder / "chatgpt" / "answers.jsonl"
+    named = ", ".join(f"{name}: {file}" for name, file in files.items())
+    judged = judging(questions, f"answers={{{named}}}", "opponent=chatgpt")
     assert judged.code == 0, judged.err
-    assert len(judged.lines) == 8, "four questions in both orders"
-    assert {tuple(line["models"]) for line in judged.lines} == {("mine", "chatgpt")}
+    assert len(judged.lines) == 2 * 2 * 6, "two pairs, six questions, both orders"
+    assert {tuple(line["models"]) for line in judged.lines} == {("a", "chatgpt"), ("b", "chatgpt")}
 
 
 def test_what_it_would_cost(asking: Asking, capfd: pytest.CaptureFixture[str]) -> None:
