@@ -23,9 +23,9 @@ import torch
 from novelty import ROOT, commit, processor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from llama_gpt4.answer import DecodingConfig
 from llama_gpt4.chat_tokens import ChatTokens, Row
 from llama_gpt4.continuous import answered
+from llama_gpt4.decoding import DecodingConfig
 from llama_gpt4.generation import Generator
 
 SIZES = {"tiny": (128, 4, 2048), "small": (384, 6, 32000)}

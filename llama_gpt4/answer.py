@@ -3,8 +3,9 @@
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from llama_gpt4.answer_lines import Asked, answer_line, append, asked, read_finished
 from llama_gpt4.compose import compose
 from llama_gpt4.config import require, require_one_of
+from llama_gpt4.decoding import DecodingConfig
 from llama_gpt4.errors import Preempted
 from llama_gpt4.help import wants_help
 from llama_gpt4.hub import local_snapshot
@@ -21,8 +23,8 @@ from llama_gpt4.questions import Question, read_questions
 from llama_gpt4.vllm_engine import require_installed
 
 if TYPE_CHECKING:
+    from llama_gpt4 import generation
     from llama_gpt4.chat_tokens import Row
-    from llama_gpt4.generation import Generator
     from llama_gpt4.vllm_engine import VllmGenerator
 
 PATHS = {"model": "model.path", "model.path": "model.path"}
@@ -39,35 +41,6 @@ in a room above this one."""
 class TrainedModel:
     path: str
     """A folder that `export` wrote (`run_dir/model`), or a model of the hub; `model=…` is short."""
-
-
-@dataclass(kw_only=True)
-class DecodingConfig:
-    """How an answer is drawn from the model's distribution."""
-
-    max_new_tokens: int
-    """Longest answer; the model's end token counts."""
-    temperature: float
-    """0 takes the likeliest token; else logits are divided by it before one is drawn."""
-    top_p: float
-    """Draw from the likeliest tokens that together reach this probability; 1 draws from all."""
-
-    def __post_init__(self) -> None:
-        tokens = self.max_new_tokens
-        require(tokens > 0, f"decoding.max_new_tokens={tokens} must be positive")
-        require(
-            0 <= self.temperature < float("inf"),
-            f"decoding.temperature={self.temperature} must be 0 or a positive number",
-        )
-        require(0 < self.top_p <= 1, f"decoding.top_p={self.top_p} is not within (0, 1]")
-        require(
-            self.temperature > 0 or self.top_p == 1,
-            f"decoding.top_p={self.top_p} changes nothing at decoding.temperature=0: leave it at 1",
-        )
-
-    def described(self, seed: int) -> dict[str, Any]:
-        """What files of answers say about it; a seed decides nothing at temperature 0."""
-        return asdict(self) | ({"seed": seed} if self.temperature else {})
 
 
 @dataclass(kw_only=True)
@@ -184,19 +157,28 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
     ]
     stop = StopRequest() if any(task.todo for task in tasks) else None
     for task in tasks:
-        for lines in _answers(config, task) if task.todo else ():
-            append(task.output, lines)
-            task.reasons.update({asked(line): line["finish_reason"] for line in lines})
-            if stop and stop.received:
-                raise Preempted(
-                    f"{len(task.reasons)} answers are in {task.output}; the same line goes on"
-                )
+        if stop and task.todo:
+            _see_through(config, task, stop)
         ended = sum(reason == "stop" for reason in task.reasons.values())
         print(
             f"{len(task.reasons)} answers, {ended} of them ended by the model itself "
             f"-> {task.output}",
             flush=True,
         )
+
+
+def _see_through(config: AnswerConfig, task: Task, stop: StopRequest) -> None:
+    """Add what is missing to the task's file."""
+    # Closed at once where an error ends it: the thread that generates would outlive this program.
+    with closing(_answers(config, task)) as found:
+        for lines in found:
+            if lines:
+                append(task.output, lines)
+            task.reasons.update({asked(line): line["finish_reason"] for line in lines})
+            if stop.received:
+                raise Preempted(
+                    f"{len(task.reasons)} answers are in {task.output}; the same line goes on"
+                )
 
 
 def _task(config: AnswerConfig, model: str, output: Path, questions: Sequence[Question]) -> Task:
@@ -231,7 +213,7 @@ def _rows(folder: Path, todo: Mapping[Asked, Question]) -> "list[Row]":
     return rows
 
 
-def _answers(config: AnswerConfig, task: Task) -> Iterator[list[dict[str, Any]]]:
+def _answers(config: AnswerConfig, task: Task) -> Generator[list[dict[str, Any]]]:
     """The lines of answers as they get ready, a list a time."""
     from tqdm import tqdm
 
@@ -252,14 +234,14 @@ def _answers(config: AnswerConfig, task: Task) -> Iterator[list[dict[str, Any]]]
             progress.update(len(answers))
 
 
-def _generator(config: AnswerConfig, folder: Path) -> "Generator | VllmGenerator":
+def _generator(config: AnswerConfig, folder: Path) -> "generation.Generator | VllmGenerator":
     if config.engine == "vllm":
         from llama_gpt4.vllm_engine import VllmGenerator
 
         return VllmGenerator(folder)
-    from llama_gpt4.generation import Generator
+    from llama_gpt4.generation import Generator as TransformersGenerator
 
-    return Generator.load(folder, config.device)
+    return TransformersGenerator.load(folder, config.device)
 
 
 def as_text(arguments: Sequence[str]) -> list[str]:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from llama_gpt4.answer import PATHS, DecodingConfig, TrainedModel, quote_values
+from llama_gpt4.answer import PATHS, TrainedModel, quote_values
 from llama_gpt4.compose import compose
 from llama_gpt4.config import require, require_one_of
+from llama_gpt4.decoding import DecodingConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.help import wants_help
 from llama_gpt4.hub import local_snapshot

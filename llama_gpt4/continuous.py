@@ -18,7 +18,7 @@ from llama_gpt4.drawing import draws, only_drawn
 from llama_gpt4.errors import InputError
 
 if TYPE_CHECKING:
-    from llama_gpt4.answer import DecodingConfig
+    from llama_gpt4.decoding import DecodingConfig
 
 PAGE_TOKENS = 32
 """Tokens of one page of the cache. Prompts with the same first pages share them: samples of one

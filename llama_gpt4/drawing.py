@@ -15,7 +15,7 @@ from transformers import LogitsProcessor
 from llama_gpt4.chat_tokens import Row
 
 if TYPE_CHECKING:
-    from llama_gpt4.answer import DecodingConfig
+    from llama_gpt4.decoding import DecodingConfig
 
 
 class DrawPerRow(LogitsProcessor):

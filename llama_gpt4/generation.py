@@ -26,7 +26,7 @@ from llama_gpt4.drawing import DrawPerRow
 from llama_gpt4.errors import InputError
 
 if TYPE_CHECKING:
-    from llama_gpt4.answer import DecodingConfig
+    from llama_gpt4.decoding import DecodingConfig
 
 
 class Generator:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from llama_gpt4.config import require
 
 if TYPE_CHECKING:
-    from llama_gpt4.answer import DecodingConfig
     from llama_gpt4.chat_tokens import Answer, Row
+    from llama_gpt4.decoding import DecodingConfig
 
 
 def require_installed() -> None:

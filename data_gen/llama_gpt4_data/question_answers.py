@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llama_gpt4.answer import DecodingConfig, quote_values
+from llama_gpt4.answer import quote_values
 from llama_gpt4.answer_lines import answer_line
 from llama_gpt4.compose import compose
 from llama_gpt4.config import require
+from llama_gpt4.decoding import DecodingConfig
 from llama_gpt4.files import write_json, write_jsonl
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import hold, run_program
@@ -84,6 +85,7 @@ class QuestionItem:
             "model": reply.model,
             "endpoint": asked.endpoint,
             "prompt_hash": asked.prompt_hash,
+            "licence": self.config.endpoint.licence,
             "decoding": {k: v for k, v in asked.body.items() if k not in ("model", "messages")},
         }
         return answer_line(self.question, self.sample, reply.text, made_by, reply.finish_reason)

@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from llama_gpt4 import continuous
-from llama_gpt4.answer import DecodingConfig
 from llama_gpt4.chat_tokens import Row
 from llama_gpt4.continuous import PAGE_TOKENS, STEP_TOKENS, answered, can_run
+from llama_gpt4.decoding import DecodingConfig
 from llama_gpt4.drawing import draws
 from llama_gpt4.errors import InputError
 
@@ -60,6 +60,15 @@ def rows_of(lengths: list[int]) -> list[tuple[Row, int]]:
         (Row(key=f"q{place}", sample=0, prompt=[*ids[:length], 3 + place]), 12 + 7 * place % 29)
         for place, length in enumerate(lengths)
     ]
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_as_on_a_cpu():
+    model = made("llama")
+    rows = rows_of([3, 40, 1, 70, 9, 40])
+    expected = [ids_of(model, rows, decoding, 4) for decoding in (GREEDY, DRAWN)]
+    model = model.to("cuda")
+    assert [ids_of(model, rows, decoding, 4) for decoding in (GREEDY, DRAWN)] == expected
 
 
 def ids_of(model, rows, decoding, batch_size, seed=5):

@@ -2,8 +2,8 @@
 
 import torch
 
-from llama_gpt4.answer import DecodingConfig
 from llama_gpt4.chat_tokens import Row
+from llama_gpt4.decoding import DecodingConfig
 from llama_gpt4.drawing import DrawPerRow, draws, keep_likeliest
 
 

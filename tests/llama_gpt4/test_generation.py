@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from llama_gpt4.answer import DecodingConfig
 from llama_gpt4.chat_tokens import Row
+from llama_gpt4.decoding import DecodingConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.generation import Generator
 from llama_gpt4.prompt import CHAT_TEMPLATE, render_prompt
