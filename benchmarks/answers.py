@@ -99,7 +99,7 @@ def line(size: str, n: int, batch_size: int, rounds: int) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time continuous and padded batches.")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--questions", type=int, default=96)
+    parser.add_argument("--questions", type=int, default=64)
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks/results/answers.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
