@@ -97,14 +97,15 @@ class AnswerConfig:
             not Path(self.output).is_file(),
             f"output={self.output} is a file: several models take a folder",
         )
-        names: dict[str, str] = {}
+        taken: dict[str, str] = {}
         for model in self.models:
-            other = names.setdefault(_short_name(model), model)
+            name = _short_name(model)
             require(
-                other is model,
-                f"models: {other} and {model} would both be answered in {_short_name(model)}.jsonl:"
-                " give one of them a line of its own",
+                name not in taken,
+                f"models: {taken.get(name)} and {model} would both be answered in {name}.jsonl: "
+                "give one of them a line of its own",
             )
+            taken[name] = model
 
     @property
     def outputs(self) -> list[Path]:

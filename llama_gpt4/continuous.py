@@ -98,15 +98,17 @@ def answered(
             LogitsProcessorList([processor])
         )
         manager.logit_processor.tensors_required = 1
+    waiting = list(by_id)[::-1]
+
+    def submit(n: int) -> None:
+        for id in [waiting.pop() for _ in range(min(n, len(waiting)))]:
+            prompt, limit = by_id[id].prompt, limits[id]
+            manager.add_request(prompt, id, max_new_tokens=limit, eos_token_id=sorted(end_ids))
+
     manager.start()
     try:
-        for id, row in by_id.items():
-            manager.add_request(
-                row.prompt,
-                request_id=id,
-                max_new_tokens=limits[id],
-                eos_token_id=sorted(end_ids),
-            )
+        # Not all at once: each step of the library looks at every request that waits.
+        submit(2 * batch_size)
         while by_id:
             result = manager.get_result(timeout=1)
             if result is None and manager.is_running():
@@ -114,6 +116,7 @@ def answered(
             elif result is None or result.error:
                 raise _failure(manager, result, batch_size)
             else:
+                submit(1)
                 yield [(by_id.pop(result.request_id), result.generated_tokens)]
     finally:
         manager.stop(hard_stop=True)
