@@ -39,6 +39,7 @@ FREE_KEYS = (
     "data.cache_dir",
     "launch",
     "tracking",
+    "evaluation",
     "train.steps",
     "train.log_every_steps",
     "train.eval_every_steps",
@@ -119,6 +120,9 @@ def compose_run(program: str, overrides: Sequence[str]) -> RunConfig:
             ),
         ),
     )
+    if isinstance(config, TrainConfig) and (asked := config.evaluation).questions is not None:
+        questions = _absolute_file(asked.questions)
+        config = replace(config, evaluation=replace(asked, questions=questions))
     named = config.run_dir.replace("{hash}", config_hash(config)[:8])
     return replace(config, run_dir=os.path.abspath(named))
 

@@ -283,7 +283,7 @@ class LoopConfig:
     """Where training stops, whatever the schedule; null: at the schedule's end."""
     log_every_steps: int
     eval_every_steps: int
-    """Evaluate on the validation data this often, and at the end; 0: never."""
+    """Evaluate on the validation data this often, and always at the end; 0: only at the end."""
     save_every_steps: int
     """Save a checkpoint this often, and always at the end; 0: only at the end."""
     keep_checkpoints: int
@@ -315,7 +315,7 @@ class LoopConfig:
 
 @dataclass(kw_only=True)
 class TrackingConfig:
-    """Who is told about a run besides `metrics.jsonl`, and what is shown of the model."""
+    """Who is told about a run besides `metrics.jsonl`."""
 
     kind: str
     """`none`; `wandb`: Weights & Biases, offline when nobody is logged in; `tensorboard`: event
@@ -326,18 +326,35 @@ class TrackingConfig:
     """W&B's group, for runs that belong together."""
     tags: list[str]
     """W&B's tags besides the run's `name`."""
-    samples: int
-    """Validation prompts that the model answers at each evaluation, whoever tracks: in
-    `run_dir/samples/`, and as a table of the tracker; 0: none."""
-    sample_tokens: int
-    """Longest of these answers. The model is asked anew for each token, all ranks together."""
 
     def __post_init__(self) -> None:
         require_one_of("tracking.kind", self.kind, ("none", "wandb", "tensorboard"))
-        require(self.samples >= 0, f"tracking.samples={self.samples} is negative")
+
+
+@dataclass(kw_only=True)
+class EvaluationConfig:
+    """What the model is asked while it trains, greedily: in `run_dir/samples/`, and as a table of
+    the tracker."""
+
+    questions: str | None
+    """A file of questions, as `llama-gpt4 answer` takes it. They are asked before the first step,
+    every `train.eval_every_steps` and at the end, where first and last answers, and the perplexity
+    of the validation data, are shown side by side; null: validation prompts, at each evaluation."""
+    n_questions: int
+    """How many of them, the first ones; 0: none."""
+    answer_tokens: int
+    """Longest answer. The model is asked anew for each token, all ranks together."""
+
+    def __post_init__(self) -> None:
+        n = self.n_questions
+        require(n >= 0, f"evaluation.n_questions={n} is negative")
         require(
-            self.sample_tokens > 0, f"tracking.sample_tokens={self.sample_tokens} must be positive"
+            n > 0 or self.questions is None,
+            f"evaluation.n_questions={n} asks none of evaluation.questions={self.questions}: "
+            "raise it, or set the other to null",
         )
+        tokens = self.answer_tokens
+        require(tokens > 0, f"evaluation.answer_tokens={tokens} must be positive")
 
 
 @dataclass(kw_only=True)
@@ -434,6 +451,7 @@ class TrainConfig(RunConfig):
     data: DataConfig
     batch: BatchConfig
     loss: LossConfig
+    evaluation: EvaluationConfig
 
     def __post_init__(self) -> None:
         super().__post_init__()

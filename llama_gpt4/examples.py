@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from llama_gpt4.asked import NOTHING, Asked
 from llama_gpt4.config import FilesConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.records import record_name
@@ -65,10 +66,13 @@ class Prepared:
     counts by reason; `tokens` and `target_tokens` of the used; `longest` of them;
     `length_99_percent` and `length_100_percent`: the row that would hold so many of the answered.
     """
+    asked: Asked
+    """What the model is asked while it trains."""
 
 
 def open_prepared(data: FilesConfig, folder: Path) -> Prepared:
-    """What a finished cache folder holds, memory-mapped; the files are called as `data` does."""
+    """What a finished cache folder holds, memory-mapped; the files are called as `data` does, and
+    nothing is asked."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
         parts = {
@@ -90,6 +94,7 @@ def open_prepared(data: FilesConfig, folder: Path) -> Prepared:
         eos_id=meta["eos_id"],
         unk_id=meta["unk_id"],
         report=meta["report"],
+        asked=NOTHING,
     )
 
 
@@ -130,4 +135,5 @@ def report_lines(prepared: Prepared) -> list[str]:
                 f"{part}: data.row_tokens={report['length_99_percent']} would hold 99 % of the "
                 f"examples, data.row_tokens={report['length_100_percent']} all"
             )
-    return [*lines, f"vocabulary: {prepared.vocab_size:,} pieces", f"tokens: {prepared.folder}"]
+    lines += [f"vocabulary: {prepared.vocab_size:,} pieces", f"tokens: {prepared.folder}"]
+    return [*lines, f"asked: {prepared.asked.described}"] if prepared.asked.prompts else lines

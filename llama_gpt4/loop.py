@@ -55,6 +55,8 @@ class Task:
     `eval_loss`, and whatever else belongs into `metrics.jsonl`; None without such data."""
     sample: Callable[[Any], list[Sample]] | None
     """Answers of the engine's model as it is, made by all ranks; None where nothing is asked."""
+    looks_first: bool
+    """Whether a new run evaluates and asks its model before the first step as well."""
 
 
 def fit(
@@ -91,6 +93,8 @@ def fit(
 
     try:
         with saver:
+            if task.looks_first and state.step == 0:
+                _look(engine, task, 0, run_dir, ranks, metrics)
             while state.step < plan.stop_step:
                 line, stopping = _train_step(
                     engine, task, plan, config, ranks, state.step, stop, saver
@@ -100,20 +104,12 @@ def fit(
                 if state.step % loop.log_every_steps == 0 or done:
                     metrics.write(line)
                 write_saves()
-                if task.evaluate and (_is_due(state.step, loop.eval_every_steps) or done):
-                    if task.sample:
-                        ranks.progress.at("samples")
-                        samples = task.sample(engine)
-                        if ranks.rank == 0:  # before the line that a tracker is waiting for
-                            store_samples(run_dir, state.step, samples)
-                    found = task.evaluate(engine)
-                    metrics.write({"step": state.step, **found})
-                    if found["eval_loss"] < (
+                if _is_due(state.step, loop.eval_every_steps) or done:
+                    eval_loss = _look(engine, task, state.step, run_dir, ranks, metrics)
+                    if eval_loss < (
                         math.inf if state.best_eval_loss is None else state.best_eval_loss
                     ):
-                        state = replace(
-                            state, best_step=state.step, best_eval_loss=found["eval_loss"]
-                        )
+                        state = replace(state, best_step=state.step, best_eval_loss=eval_loss)
                         save()
                 if _is_due(state.step, loop.save_every_steps) or done or stopping:
                     save()
@@ -124,6 +120,23 @@ def fit(
                     raise Preempted(f"saved step {state.step}; the same command resumes there")
     finally:
         metrics.close()
+
+
+def _look(
+    engine: Any, task: Task, step: int, run_dir: Path, ranks: Ranks, metrics: Metrics
+) -> float:
+    """Ask and evaluate the model as it is after `step`; its evaluation loss, infinite where there
+    are no data for one."""
+    if task.sample:
+        ranks.progress.at("samples")
+        samples = task.sample(engine)
+        if ranks.rank == 0:  # before the line that a tracker is waiting for
+            store_samples(run_dir, step, samples)
+    if task.evaluate is None:
+        return math.inf
+    found = task.evaluate(engine)
+    metrics.write({"step": step, **found})
+    return found["eval_loss"]
 
 
 def _train_step(

@@ -86,10 +86,10 @@ class Metrics:
 
 
 def _forget_after(path: Path, step: int) -> None:
-    """Drop the lines of steps that a resumed run takes again."""
+    """Drop the lines of steps that a resumed run takes again; a new start begins before step 1."""
     if not path.exists():
         return
-    kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
+    kept = [line for line in path.read_text().splitlines() if step and _step_of(line) <= step]
     aside = path.with_suffix(".partial")
     aside.write_text("".join(line + "\n" for line in kept))
     aside.replace(path)

@@ -13,12 +13,14 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from llama_gpt4.asked import asked_of
 from llama_gpt4.cache import cached, digest, fingerprint
 from llama_gpt4.config import DataConfig, FilesConfig, RunConfig, TrainConfig
 from llama_gpt4.errors import InputError
@@ -55,7 +57,8 @@ class Named(Protocol):
 def prepare(config: TrainConfig) -> Prepared:
     """The data that `config` asks for, tokenised now unless somebody did it before."""
     folder = cached(config.data, partial(cache_key, config), partial(_write, config))
-    return open_prepared(config.data, folder)
+    prepared = open_prepared(config.data, folder)
+    return replace(prepared, asked=asked_of(config, prepared))
 
 
 def cache_key(config: RunConfig, folder: Path = HERE, code: Sequence[str] = CODE) -> str:

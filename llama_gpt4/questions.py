@@ -46,15 +46,16 @@ class Question:
         return message | {"input": self.input} if self.input else message
 
 
-def read_questions(file: str) -> list[Question]:
-    """The questions of `file`, a path or `sample:en` or `sample:zh`, in their order, each once.
+def read_questions(file: str, key: str = "questions") -> list[Question]:
+    """The questions of `file`, a path or `sample:en` or `sample:zh`, in their order, each once;
+    `key` is what the user calls it.
 
     A question is a record with `instruction` and maybe `input` (Alpaca), each of the `instances` of
     a record with `instruction` (Self-Instruct, Unnatural Instructions), or a record with `text` or
     one of `turns` (Vicuna).
     """
     if not file.startswith("sample:") and not Path(file).exists():
-        raise InputError(f"questions={file} does not exist")
+        raise InputError(f"{key}={file} does not exist")
     questions: list[Question] = []
     first: dict[str, str] = {}
     for index, value in json_values(read_bytes(file), file):

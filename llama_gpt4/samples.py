@@ -1,4 +1,4 @@
-"""What the model answers while it trains: a few validation prompts at each evaluation, greedily.
+"""What the model answers while it trains: a few prompts at each evaluation, greedily.
 
 All ranks take part, since ZeRO-3 gathers each layer for all of them at once: they share the prompts
 out, and run as many forward passes as the longest answer takes. Nothing is kept between tokens, so
@@ -12,24 +12,24 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from llama_gpt4.config import TrackingConfig
-
 if TYPE_CHECKING:
-    from llama_gpt4.examples import Examples, Prepared
+    from llama_gpt4.asked import Prompt
+    from llama_gpt4.config import TrainConfig
+    from llama_gpt4.examples import Prepared
     from llama_gpt4.ranks import Ranks
 
 
 @dataclass(frozen=True)
 class Sample:
     record: str
-    """Where the prompt comes from."""
+    """Where the prompt comes from: a record, or a question's id."""
     prompt: str
     answer: str
     """By the model as it is."""
-    reference: str
-    """By the record."""
+    finish_reason: str
+    """`stop`: the model ended it; `length`: it was cut."""
+    reference: str | None
+    """By the record; a question has none."""
 
 
 def store_samples(run_dir: Path, step: int, samples: Sequence[Sample]) -> None:
@@ -42,7 +42,7 @@ def store_samples(run_dir: Path, step: int, samples: Sequence[Sample]) -> None:
     aside.replace(path)
 
 
-def read_samples(run_dir: Path, step: int) -> list[dict[str, str]]:
+def read_samples(run_dir: Path, step: int) -> list[dict[str, Any]]:
     """The samples of a step as `store_samples` wrote them; none where there was nothing to ask."""
     path = _file(run_dir, step)
     return [json.loads(line) for line in open(path, encoding="utf-8")] if path.exists() else []
@@ -53,46 +53,50 @@ def _file(run_dir: Path, step: int) -> Path:
 
 
 class Sampler:
-    """The first validation examples, always the same ones, asked of an engine by all ranks."""
+    """The prompts of a run, always the same ones, asked of an engine by all ranks."""
 
-    def __init__(self, prepared: "Prepared", tracking: TrackingConfig, ranks: "Ranks") -> None:
+    def __init__(self, config: "TrainConfig", prepared: "Prepared", ranks: "Ranks") -> None:
         from llama_gpt4.tokenizer import Tokenizer
 
-        assert prepared.validation is not None
-        self._examples: Examples = prepared.validation
+        self._prompts = prepared.asked.prompts
         self._tokenizer = Tokenizer.load(prepared.tokenizer_folder)
         self._eos_id = prepared.eos_id
-        self._max_tokens = tracking.sample_tokens
         self._ranks = ranks
-        self._mine = range(ranks.rank, min(tracking.samples, self._examples.n), ranks.world_size)
+        # What fits into a micro-step of training fits without gradients all the more.
+        tokens = config.batch.rows_per_micro_step * config.data.row_tokens
+        longest = max(len(prompt.ids) + prompt.answer_tokens for prompt in self._prompts)
+        self._at_once = max(1, tokens // longest)
 
     def __call__(self, engine: Any) -> list[Sample]:
-        """The samples of all ranks in the order of their examples, on every rank."""
+        """The samples of all ranks in the order of their prompts, on every rank."""
         import torch.distributed as dist
 
-        prompts = [self._ids(i)[: self._examples.prompt_lengths[i]].tolist() for i in self._mine]
-        answers = greedy(engine, prompts, self._eos_id, self._max_tokens, self._ranks)
-        mine = {i: self._sample(i, answer) for i, answer in zip(self._mine, answers, strict=True)}
-        shares: list[dict[int, Sample]] = [{} for _ in range(self._ranks.world_size)]
+        world_size = self._ranks.world_size
+        mine: dict[int, Sample] = {}
+        for first in range(0, len(self._prompts), self._at_once * world_size):
+            last = min(first + self._at_once * world_size, len(self._prompts))
+            chosen = range(first + self._ranks.rank, last, world_size)
+            prompts = [self._prompts[i] for i in chosen]
+            answers = greedy(engine, prompts, self._eos_id, self._ranks)
+            mine |= {i: self._sample(i, ids) for i, ids in zip(chosen, answers, strict=True)}
+        shares: list[dict[int, Sample]] = [{} for _ in range(world_size)]
         dist.all_gather_object(shares, mine)
         of = {i: sample for share in shares for i, sample in share.items()}
         return [of[i] for i in sorted(of)]
 
     def _sample(self, i: int, answer: list[int]) -> Sample:
-        n_prompt, ids = int(self._examples.prompt_lengths[i]), self._ids(i)
+        prompt = self._prompts[i]
         return Sample(
-            record=self._examples.record_name(i),
-            prompt=self._tokenizer.decode(ids[:n_prompt].tolist()),
+            record=prompt.record,
+            prompt=prompt.text,
             answer=self._tokenizer.decode(answer, continuation=True),
-            reference=self._tokenizer.decode(ids[n_prompt:].tolist(), continuation=True),
+            finish_reason="stop" if answer[-1:] == [self._eos_id] else "length",
+            reference=prompt.reference,
         )
-
-    def _ids(self, i: int) -> np.ndarray[Any, Any]:
-        return self._examples.tokens_of(i)
 
 
 def greedy(
-    engine: Any, prompts: list[list[int]], eos_id: int, max_tokens: int, ranks: "Ranks"
+    engine: Any, prompts: "Sequence[Prompt]", eos_id: int, ranks: "Ranks"
 ) -> list[list[int]]:
     """The likeliest continuation of each of this rank's prompts, `eos_id` included where it ends.
 
@@ -105,12 +109,16 @@ def greedy(
     answers: list[list[int]] = [[] for _ in prompts]
     engine.eval()
     with torch.no_grad():
-        for _ in range(max_tokens):
-            unfinished = [i for i, answer in enumerate(answers) if answer[-1:] != [eos_id]]
+        while True:
+            unfinished = [
+                i
+                for i, answer in enumerate(answers)
+                if answer[-1:] != [eos_id] and len(answer) < prompts[i].answer_tokens
+            ]
             if sum_over_ranks([float(len(unfinished))], ranks)[0] == 0:
                 break
             # A rank that has nothing to ask runs the pass over one token.
-            documents = [prompts[i] + answers[i] for i in unfinished] or [[eos_id]]
+            documents = [prompts[i].ids + answers[i] for i in unfinished] or [[eos_id]]
             lengths = tuple(len(document) for document in documents)
             logits = engine(  # (documents, V): of each one's last token
                 torch.tensor([*chain(*documents)], device=ranks.device),

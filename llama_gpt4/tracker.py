@@ -71,7 +71,7 @@ class Sink(Protocol):
     """Where a run is shown."""
 
     def metrics(self, step: int, values: dict[str, Any]) -> None: ...
-    def samples(self, step: int, samples: list[dict[str, str]]) -> None: ...
+    def samples(self, step: int, samples: list[dict[str, Any]]) -> None: ...
     def model(self, step: int, folder: Path) -> None: ...
     def summary(self, step: int, run_dir: Path, summary: Summary) -> None: ...
     def finish(self) -> None: ...
@@ -147,7 +147,7 @@ class WandB:
     def metrics(self, step: int, values: dict[str, Any]) -> None:
         self._run.log(values, step=step)
 
-    def samples(self, step: int, samples: list[dict[str, str]]) -> None:
+    def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
         import wandb
 
         columns = list(samples[0])
@@ -241,7 +241,8 @@ class TensorBoard:
 
         run_dir = Path(config.run_dir)
         # A restart takes back what an earlier start has shown of the steps that it takes again.
-        self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=start_step + 1)
+        taken_again = start_step + 1 if start_step else 0
+        self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=taken_again)
         self._writer.add_text("config", _as_code(as_yaml(config)), start_step)
         if (report := run_dir / "data.json").exists():
             self._writer.add_text("data", _as_code(report.read_text()), start_step)
@@ -252,9 +253,10 @@ class TensorBoard:
                 self._writer.add_scalar(key, value, step)
         self._writer.flush()
 
-    def samples(self, step: int, samples: list[dict[str, str]]) -> None:
+    def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
         for number, sample in enumerate(samples):
-            text = "\n\n".join(f"**{key}**\n{_as_code(value)}" for key, value in sample.items())
+            shown = [(key, value) for key, value in sample.items() if value is not None]
+            text = "\n\n".join(f"**{key}**\n{_as_code(value)}" for key, value in shown)
             self._writer.add_text(f"samples/{number}", text, step)
 
     def model(self, step: int, folder: Path) -> None:
@@ -283,7 +285,7 @@ def _as_code(text: str) -> str:
 def _cell(value: Any) -> str:
     """Within a row of a table in Markdown."""
     shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return shown.replace("|", "\\|")
+    return shown.replace("|", "\\|").replace("\n", "<br>")
 
 
 if __name__ == "__main__":

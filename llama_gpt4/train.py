@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llama_gpt4 import dry
@@ -23,6 +24,7 @@ from llama_gpt4.run import Subject, Training
 if TYPE_CHECKING:  # they import torch, which has to wait until the configuration is known good
     from llama_gpt4.loop import Task
     from llama_gpt4.ranks import Ranks
+    from llama_gpt4.summary import Summary
     from llama_gpt4.weights import WeightSource
 
 
@@ -59,7 +61,7 @@ def subject(config: TrainConfig, prepared: Prepared, ranks: "Ranks") -> Subject:
             pad_id=prepared.unk_id,
         ),
         step_size=_step_size(config, prepared, task),
-        judge=None,
+        judge=_before_and_after if config.evaluation.questions is not None else None,
     )
 
 
@@ -114,12 +116,17 @@ def fine_tuning(
             batches.target_tokens(step),
         ),
         evaluate=partial(evaluate, prepared.validation) if prepared.validation else None,
-        sample=(
-            Sampler(prepared, config.tracking, ranks)
-            if prepared.validation and config.tracking.samples
-            else None
-        ),
+        sample=Sampler(config, prepared, ranks) if prepared.asked.prompts else None,
+        looks_first=config.evaluation.questions is not None,
     )
+
+
+def _before_and_after(model_folder: Path) -> "Summary":
+    from llama_gpt4.before_after import compare
+    from llama_gpt4.checkpoint import saved_steps
+
+    run_dir = model_folder.parent
+    return compare(run_dir, saved_steps(run_dir)[-1])
 
 
 def _weights(config: RunConfig, architecture: LlamaConfig) -> "WeightSource":

@@ -66,6 +66,7 @@ def ranking(
         flops_of=partial(flops_of, batches),
         evaluate=evaluate if prepared.validation else None,
         sample=None,
+        looks_first=False,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from llama_gpt4.compose import as_yaml
-from llama_gpt4.config import RunConfig, require
+from llama_gpt4.config import RunConfig, TrainConfig, require
 from llama_gpt4.errors import ExitCode
 from llama_gpt4_launch import node
 from llama_gpt4_launch.environment import EnvironmentConfig, travelling
@@ -74,6 +74,8 @@ def require_shared(training: RunConfig, mount_path: str) -> None:
         "tokenizer.path": training.tokenizer.path,
         **{f"data.files[{i}]": name for i, name in enumerate(training.data.files)},
     }
+    if isinstance(training, TrainConfig):
+        named["evaluation.questions"] = training.evaluation.questions
     for key, path in named.items():
         if path is not None and path.startswith("/"):
             require(

@@ -38,6 +38,7 @@ def test_without_gpus_none_are_asked_for() -> None:
         ("data.cache_dir=/tmp/cache", "data.cache_dir"),
         ("data.files=[/shared/a.json,/home/b.json]", r"data\.files\[1\]=/home/b.json"),
         ("model.path=/sharedbutnot/llama", "model.path"),
+        ("evaluation.questions=/home/questions.jsonl", "evaluation.questions"),
     ],
 )
 def test_paths_of_this_machine_are_refused(override: str, key: str) -> None:

@@ -75,9 +75,8 @@ VALUES: dict[str, Any] = {
         "project": "test",
         "group": None,
         "tags": [],
-        "samples": 2,
-        "sample_tokens": 8,
     },
+    "evaluation": {"questions": None, "n_questions": 2, "answer_tokens": 8},
     "launch": {"processes": 1, "device": "cpu", "timeout_minutes": 5, "hang_seconds": 60},
 }
 

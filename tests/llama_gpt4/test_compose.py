@@ -98,7 +98,7 @@ def test_sizes_that_contradict_config_json_need_no_process(tmp_path: Path) -> No
 
 def test_the_run_directory_follows_the_configuration_but_not_its_free_keys() -> None:
     same = compose_training([]).run_dir
-    free = ["train.steps=7", "tracking=none", "launch.processes=1"]
+    free = ["train.steps=7", "tracking=none", "launch.processes=1", "evaluation.n_questions=1"]
     assert compose_training(free).run_dir == same
     assert compose_training(["optim.lr=1e-5"]).run_dir != same
     assert compose_training(["zero=stage1"]).run_dir != same
@@ -127,9 +127,11 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_relative_paths_become_absolute() -> None:
-    config = compose_training(["data.files=[here.json]", "model.path=./there"])
+    named = ["data.files=[here.json]", "model.path=./there", "evaluation.questions=ask.json"]
+    config = compose_training(named)
     assert config.data.files == [str(Path("here.json").absolute())]
     assert config.model.path == str(Path("there").absolute())
+    assert config.evaluation.questions == str(Path("ask.json").absolute())
 
 
 def test_the_hash_counts_what_decides_the_weights() -> None:

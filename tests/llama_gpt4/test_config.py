@@ -41,6 +41,8 @@ Make = Callable[..., TrainConfig]
         ("train.eval_every_steps", -1),
         ("train.keep_checkpoints", 0),
         ("tracking.kind", "mlflow"),
+        ("evaluation.n_questions", -1),
+        ("evaluation.answer_tokens", 0),
         ("launch.processes", 0),
         ("launch.device", "tpu"),
         ("launch.timeout_minutes", 0),

@@ -109,7 +109,7 @@ def test_the_offline_file_holds_all_that_there_is_to_show(
     monkeypatch.setitem(ENVIRONMENT, "HOME", str(tmp_path / "home"))
     steps = ["train.steps=4", "train.eval_every_steps=2", "data.validation.share=0.05"]
     cache = f"data.cache_dir={tmp_path}/cache"
-    wandb = ["tracking=wandb", "tracking.tags=[mine]", "tracking.samples=3"]
+    wandb = ["tracking=wandb", "tracking.tags=[mine]", "evaluation.n_questions=3"]
     train(run_dir, *steps, cache, *wandb, processes=2)
     [file] = run_dir.glob("wandb/offline-run-*/run-*.wandb")
     records = list(offline_records(file))
@@ -155,7 +155,7 @@ def test_tensorboard_shows_the_same_and_takes_back_what_is_trained_again(tmp_pat
 
     run_dir = begun(tmp_path / "run", "tracking=tensorboard")
     tracker = tracker_of(run_dir)
-    store_samples(run_dir, 2, [Sample("a record", "a prompt", "an answer", "a reference")])
+    store_samples(run_dir, 2, [Sample("a record", "a prompt", "an answer", "stop", None)])
     write(run_dir, 1, 2, 3)
     with open(run_dir / "metrics.jsonl", "a") as file:
         file.write('{"step": 2, "eval_loss": 7.5, "mfu": null}\n')
