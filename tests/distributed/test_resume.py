@@ -13,11 +13,15 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from llama_gpt4.samples import read_samples
+
 from ..command import CLI, ENVIRONMENT, FAST, llama_gpt4, metrics, train
 
 pytestmark = pytest.mark.distributed
 
 SAVE = "train.save_every_steps=3"
+ASK = ("evaluation.questions=sample:zh", "evaluation.n_questions=3", "evaluation.answer_tokens=6")
+"""More questions than processes; the same weights must come of it."""
 
 
 def losses(lines: list[dict[str, Any]]) -> list[float]:
@@ -35,7 +39,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run, ended after 6 steps on 2 processes; two checkpoints are there."""
     run_dir = tmp_path_factory.mktemp("stopped") / "run"
-    train(run_dir, "train.steps=6", SAVE, "train.keep_checkpoints=2")
+    train(run_dir, "train.steps=6", SAVE, "train.keep_checkpoints=2", *ASK)
     return run_dir
 
 
@@ -47,11 +51,20 @@ def resumed(source: Path, target: Path, processes: int, *overrides: str) -> list
 def test_resumed_on_as_many_processes_it_is_equal_bit_for_bit(
     undisturbed: Path, stopped: Path, tmp_path: Path
 ) -> None:
-    lines = resumed(stopped, tmp_path / "run", 2)
+    lines = resumed(stopped, tmp_path / "run", 2, *ASK)
     assert [line["step"] for line in lines] == list(range(1, 17))
     assert losses(lines) == losses(metrics(undisturbed))
     weights = "model/model.safetensors"
     assert (tmp_path / "run" / weights).read_bytes() == (undisturbed / weights).read_bytes()
+    first, last = compared(stopped), compared(tmp_path / "run")
+    assert (first["steps"], last["steps"]) == (6, 16)
+    start = [answer["before"] for answer in last["answers"]]
+    assert start == [answer["before"] for answer in first["answers"]]
+    assert start != [answer["after"] for answer in last["answers"]]
+
+
+def compared(run_dir: Path) -> dict[str, Any]:
+    return json.loads((run_dir / "before_after.json").read_text())
 
 
 @pytest.mark.parametrize("processes", [1, 4])
@@ -119,7 +132,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(undisturbed: Path, tmp_path:
     command = [*CLI, "train", *FAST, f"run_dir={run_dir}", "train.steps=16"]
     # Slow enough to be caught in the middle: evaluation after every step.
     slow = ["train.eval_every_steps=1"]
-    process = subprocess.Popen([*command, *slow], env=ENVIRONMENT, stderr=subprocess.PIPE)
+    process = subprocess.Popen([*command, *slow, *ASK], env=ENVIRONMENT, stderr=subprocess.PIPE)
     wait_for_steps(run_dir, 3)
     process.send_signal(signal.SIGTERM)
     error = process.communicate(timeout=120)[1].decode()
@@ -128,8 +141,11 @@ def test_sigterm_saves_and_the_same_command_goes_on(undisturbed: Path, tmp_path:
     saved = sorted(int(p.name[5:]) for p in (run_dir / "checkpoints").glob("step-*"))
     assert saved and saved[-1] == metrics(run_dir)[-1]["step"] < 16
     assert f"saved step {saved[-1]}" in error
-    lines = train(run_dir, "train.steps=16")
+    assert not (run_dir / "before_after.json").exists()
+    start = [sample["answer"] for sample in read_samples(run_dir, 0)]
+    lines = train(run_dir, "train.steps=16", *ASK)
     assert losses(lines) == losses(metrics(undisturbed))
+    assert [answer["before"] for answer in compared(run_dir)["answers"]] == start
 
 
 def test_a_finished_run_started_again_only_says_so(stopped: Path, tmp_path: Path) -> None:
@@ -137,8 +153,10 @@ def test_a_finished_run_started_again_only_says_so(stopped: Path, tmp_path: Path
     shutil.copytree(stopped, run_dir)
     shutil.rmtree(run_dir / "model")
     before = (run_dir / "metrics.jsonl").read_bytes()
-    train(run_dir, "train.steps=6")
+    (run_dir / "before_after.json").unlink()
+    train(run_dir, "train.steps=6", *ASK)
     assert (run_dir / "metrics.jsonl").read_bytes() == before
+    assert compared(run_dir) == compared(stopped)
     assert (run_dir / "model" / "config.json").exists()
 
 
