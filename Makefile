@@ -6,7 +6,7 @@ UNLESS_ASKED := and not gpu and not slow and not cluster and not soak
 .PHONY: train test paper proofs soak lint
 
 train: .venv/installed
-	$(BIN)/llama-gpt4 train run_dir=runs/tiny
+	$(BIN)/llama-gpt4 train run_dir=runs/tiny evaluation.questions=sample:en
 	$(BIN)/llama-gpt4 chat model=runs/tiny/model 'prompt=Name the capital city of Portugal.'
 	$(BIN)/llama-gpt4 chat model=runs/tiny/model 'prompt=法国的首都是哪座城市？'
 

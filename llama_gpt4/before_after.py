@@ -99,7 +99,7 @@ def _lines(
     if not answers:
         lines.append("  nothing was asked both before the first step and after the last one")
     if perplexity is None:
-        return [*lines, "no perplexity: no records are held out (data.validation)"]
+        return [*lines, "no perplexity: data.validation holds out no records"]
     before, after = (
         "no finite number" if perplexity[when] is None else f"{perplexity[when]:,.4g}"
         for when in ("before", "after")

@@ -96,11 +96,14 @@ def run(training: Training, arguments: Sequence[str], report: ExitReport) -> Non
     if not is_launched:
         require_consistent(config, int(os.environ.get("WORLD_SIZE", "1")))
     require_installed(config.tracking)
+    rank = int(os.environ.get("RANK", "0"))
+    if rank > 0 or (is_launched and "--prepare" not in arguments):
+        # What the data give cause to warn of is said once, by whoever reads them first.
+        logging.getLogger().addHandler(logging.NullHandler())
     prepared = training.prepare(config)
     if "--prepare" in arguments:
         print(*training.report_lines(prepared), sep="\n", flush=True)
         return
-    rank = int(os.environ.get("RANK", "0"))
     run_dir = Path(config.run_dir)
     if rank == 0 and not is_launched:
         hold(run_dir)

@@ -90,6 +90,7 @@ def test_records(refused: Any, tmp_path: Path, content: str | None, words: list[
             "+zero.deepspeed.zero_optimisation.stage=2",
             ["zero.deepspeed.zero_optimisation is not a key", "zero_optimization?"],
         ),
+        ("evaluation.questions=/no.json", ["evaluation.questions=/no.json does not exist"]),
         ("tokenizer.vocab_size=100", ["tokenizer.vocab_size=100 is too small"]),
     ],
 )

@@ -91,7 +91,7 @@ def test_without_held_out_records_a_line_says_so(
 ) -> None:
     summary = compare(run_dir, 9)
     assert capsys.readouterr().out.endswith(
-        "    after   So. And so.\nno perplexity: no records are held out (data.validation)\n"
+        "    after   So. And so.\nno perplexity: data.validation holds out no records\n"
     )
     assert not summary.scalars and kept(run_dir)["perplexity"] is None
 

@@ -59,6 +59,14 @@ def test_a_resumed_run_drops_the_lines_after_its_start(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
+def test_a_new_start_drops_what_was_found_before_the_first_step(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0, "eval_loss": 7.0}\n{"step": 1}\n')
+    pen = metrics(tmp_path, 0)
+    pen.write({"step": 0, "eval_loss": 7.0})
+    pen.close()
+    assert steps(tmp_path) == [0]
+
+
 @pytest.mark.parametrize("cut", ['{"step": 3, "lo', "{", '{"step": 3'])
 def test_a_line_that_a_kill_has_cut_is_dropped(tmp_path: Path, cut: str) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n' + cut)

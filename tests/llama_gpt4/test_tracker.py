@@ -25,10 +25,10 @@ from llama_gpt4.summary import Summary, Table, store_summary
 from llama_gpt4.tracker import CLOSE_SECONDS, Tracker, follow, require_installed
 
 from ..command import CLI, ENVIRONMENT, FAST, metrics, train
-from .offline_runs import history, offline_records, tracked
+from .offline_runs import history, offline_records, summarised, tracked
 
 SUMMARY = Summary(
-    {"share": 0.25}, {"table": Table(["name", "share"], [["a | b", 0.5]])}, {"dot": "dot.png"}
+    {"share": 0.25}, {"table": Table(["name", "share"], [["a | b\nc", 0.5]])}, {"dot": "dot.png"}
 )
 DEAD_SERVER = "http://127.0.0.1:9"
 
@@ -109,8 +109,9 @@ def test_the_offline_file_holds_all_that_there_is_to_show(
     monkeypatch.setitem(ENVIRONMENT, "HOME", str(tmp_path / "home"))
     steps = ["train.steps=4", "train.eval_every_steps=2", "data.validation.share=0.05"]
     cache = f"data.cache_dir={tmp_path}/cache"
-    wandb = ["tracking=wandb", "tracking.tags=[mine]", "evaluation.n_questions=3"]
-    train(run_dir, *steps, cache, *wandb, processes=2)
+    wandb = ["tracking=wandb", "tracking.tags=[mine]"]
+    asked = ["evaluation.questions=sample:en", "evaluation.n_questions=3"]
+    train(run_dir, *steps, cache, *wandb, *asked, "evaluation.answer_tokens=8", processes=2)
     [file] = run_dir.glob("wandb/offline-run-*/run-*.wandb")
     records = list(offline_records(file))
 
@@ -125,16 +126,28 @@ def test_the_offline_file_holds_all_that_there_is_to_show(
         written.setdefault(line.pop("step"), {}).update(line)
     for step, values in written.items():
         assert values == {key: rows[step][key] for key in values}
-    assert [step for step, row in rows.items() if "eval_loss" in row] == [2, 4]
+    assert [step for step, row in rows.items() if "eval_loss" in row] == [0, 2, 4]
     assert any("save_stall_seconds" in row for row in rows.values())
 
-    for step in (2, 4):
+    for step in (0, 2, 4):
         [table] = file.parent.glob(f"files/media/table/samples_{step}_*.table.json")
         shown = json.loads(table.read_text())
         stored = (run_dir / "samples" / f"step-{step}.jsonl").read_text().splitlines()
         assert len(stored) == 3
         samples = [dict(zip(shown["columns"], row, strict=True)) for row in shown["data"]]
         assert samples == [json.loads(line) for line in stored]
+
+    compared = json.loads((run_dir / "before_after.json").read_text())
+    [table] = file.parent.glob("files/media/table/before_after_4_*.table.json")
+    shown = json.loads(table.read_text())
+    columns = ["question", "before", "after"]
+    assert (shown["columns"], shown["data"]) == (
+        columns,
+        [[answer[column] for column in columns] for answer in compared["answers"]],
+    )
+    perplexity = {f"perplexity/{when}": compared["perplexity"][when] for when in columns[1:]}
+    summary = summarised(file)
+    assert {key: summary[key] for key in perplexity} == perplexity
 
     artifacts = {r.artifact.type: r.artifact for r in records if r.HasField("artifact")}
     model = artifacts["model"]
@@ -175,7 +188,7 @@ def test_tensorboard_shows_the_same_and_takes_back_what_is_trained_again(tmp_pat
     assert b"an answer" in sample.tensor_proto.string_val[0]
     assert [(e.step, e.value) for e in events.Scalars("share")] == [(2, 0.25)]
     [table] = events.Tensors("table/text_summary")
-    assert b"| a \\| b | 0.5 |" in table.tensor_proto.string_val[0]
+    assert b"| a \\| b<br>c | 0.5 |" in table.tensor_proto.string_val[0]
     [picture] = events.Images("dot")
     assert (picture.step, picture.width, picture.height) == (2, 1, 1)
     assert b"lr: 0.003" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
