@@ -57,7 +57,7 @@ class Work:
     mean_tokens: float
     """Of a response with its prompt."""
     prompt_share: float
-    """Of the tokens that we read, those of a prompt that was read before."""
+    """Of their tokens, those of prompts that come with a response before, which we read once."""
 
 
 def main() -> int:
@@ -172,6 +172,7 @@ def write_pairs(contest: Contest, folder: Path, arguments: argparse.Namespace) -
     from llama_gpt4_data.reward_batches import RewardBatches
     from llama_gpt4_data.reward_config import RewardConfig
     from llama_gpt4_data.reward_data import prepare
+    from llama_gpt4_data.reward_model import apart
 
     from llama_gpt4.compose import compose
 
@@ -191,14 +192,13 @@ def write_pairs(contest: Contest, folder: Path, arguments: argparse.Namespace) -
         for step in range(arguments.warmup_steps + arguments.steps):
             (batch,) = batches.micro_batches(step)
             assert len(batch.pairs) == contest.pairs_per_step, "a step of another size"
-            rows = [ids.tolist() for ids in batch.tokens.split(batch.lengths)]
+            rows = [ids.tolist() for ids in apart(batch.tokens, batch.groups)]
             for better, worse in batch.pairs.tolist():
                 pair = {"chosen_ids": rows[better], "rejected_ids": rows[worse]}
                 file.write(json.dumps(pair) + "\n")
             if step >= arguments.warmup_steps:
-                lengths += batch.lengths
-                prompts = [n - a for n, a in zip(batch.lengths, batch.answer_lengths, strict=True)]
-                again += sum(prompts) * (contest.responses - 1) // contest.responses
+                lengths += map(len, rows)
+                again += sum(map(len, rows)) - len(batch.tokens)
     return Work(len(lengths), mean(lengths), again / sum(lengths))
 
 
@@ -285,8 +285,8 @@ before the runs: {min(loads):.1f} to {max(loads):.1f}, our own runs included.
 {table}
 
 `distinct responses/s` counts a response once, however many pairs it is in; TRL reads it once
-a pair. Of the tokens that we read, {work.prompt_share:.0%} are of a prompt that was read before,
-for another of its responses.
+a pair. Of the tokens of all responses, {work.prompt_share:.0%} are of a prompt that comes with
+another response as well; we read these once.
 """
     path.with_suffix(".md").write_text(text)
 

@@ -194,10 +194,12 @@ class Decoder(nn.Module):
         positions: Tensor,
         document_lengths: tuple[int, ...],
         rows: Tensor | None,
+        prefixes: tuple[range, ...] = (),
     ) -> Tensor:
         """`tokens`, `positions` (N,) -> (N, D), or (M, D) for `rows` (M,) alone.
 
-        Rows without a target matter to others through keys and values only, so the last layer
+        `prefixes` are rows before a document that it attends to as well, for each document or for
+        none. Rows without a target matter to others through keys and values only, so the last layer
         drops them right after its attention.
         """
         config = self.config
@@ -205,7 +207,7 @@ class Decoder(nn.Module):
             config.head_size, config.rope_theta, config.rope_scaling, tokens.device
         )
         tables = self.ops.rope_tables(positions, frequencies)
-        documents = self.ops.plan_attention(document_lengths, tokens.device)
+        documents = self.ops.plan_attention(document_lengths, tokens.device, prefixes)
         hidden, delta = self.embed_tokens(tokens), None
         for index, layer in enumerate(self.layers):
             layer_rows = rows if index == len(self.layers) - 1 else None

@@ -8,7 +8,7 @@ from did, and these rewards rank the responses as those of a reward model do (Ra
     r(x, y) = beta * (log p(y | x) - log p_start(y | x))
     loss    = -log sigmoid(r(x, chosen) - r(x, rejected))
 
-All responses to a prompt lie end to end in one forward pass, each once for all of its pairs.
+A forward pass reads a prompt once for all its responses, and a response once for all its pairs.
 """
 
 import sys
@@ -90,7 +90,7 @@ def subject(config: DpoConfig, prepared: PreparedComparisons, ranks: "Ranks") ->
 def log_likelihoods(ranks: "Ranks", engine: Any, batch: "RewardBatch") -> "Tensor":
     """(R,) in float32."""
     tokens = batch.tokens.to(ranks.device, non_blocking=True)
-    return engine(tokens, batch.lengths, batch.answer_lengths)
+    return engine(tokens, batch.groups)
 
 
 def implicit_rewards(

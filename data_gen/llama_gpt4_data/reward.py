@@ -72,7 +72,7 @@ def rewards_of(
     ranks: "Ranks", engine: Any, batch: "RewardBatch", compared: Compared
 ) -> "tuple[Tensor, dict[str, Tensor]]":
     """(R,) in float32, and nothing else."""
-    return engine(batch.tokens.to(ranks.device, non_blocking=True), batch.lengths), {}
+    return engine(batch.tokens.to(ranks.device, non_blocking=True), batch.groups), {}
 
 
 def judge(config: RewardConfig, prepared: PreparedComparisons, model_folder: Path) -> "Summary":

@@ -2,7 +2,7 @@
 
 1. An epoch orders the prompts by (seed, epoch); a step takes the next `prompts_per_step` of them.
 2. They go round the ranks, `prompts_per_micro_step` at a time. A prompt's responses stay together:
-   K forward passes, in one batch, serve all of its pairs.
+   it is read once for all of them, and each response once for all of its pairs.
 3. Every rank knows the whole step, so it knows the weight of each of its terms without asking.
 """
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from llama_gpt4.batches import permutation
+from llama_gpt4_data.groups import Group, Groups
 from llama_gpt4_data.reward_config import RankingLossConfig
 from llama_gpt4_data.reward_examples import Compared, Ints
 from llama_gpt4_data.reward_loss import Terms, term_weights, terms_of
@@ -25,16 +26,14 @@ from llama_gpt4_data.reward_loss import Terms, term_weights, terms_of
 class RewardBatch:
     """One micro-batch of one rank: R responses of Q prompts, without padding.
 
-    A rank without prompts gets one dummy token and no term, so that it runs the same collectives as
-    the others and adds exactly 0.
+    A rank without prompts gets one dummy of one token, and no term, so that it runs the same
+    collectives as the others and adds exactly 0.
     """
 
     tokens: Tensor
-    """(N,) int64: the responses end to end, each after its prompt."""
-    lengths: tuple[int, ...]
-    """(R,)."""
-    answer_lengths: tuple[int, ...]
-    """(R,) without the prompts."""
+    """(N,) int64: each prompt, its responses after it."""
+    groups: Groups
+    """(Q,): what is a prompt and what a response."""
     responses: Tensor
     """(R,) int64: their numbers in the data."""
     winners: Tensor
@@ -93,22 +92,27 @@ class RewardBatches:
         )
 
     def tokens(self, step: int) -> int:
-        """Tokens in `step`, over all ranks, a prompt once for each of its responses."""
-        return int(self._lengths(step).sum())
+        """Tokens in `step`, over all ranks, those of a prompt once."""
+        return sum(group.tokens for group in self._groups(step))
 
     def squared_lengths(self, step: int) -> int:
-        return int((self._lengths(step) ** 2).sum())
+        """What attention costs, as a sum of squares, over all ranks: a response of n tokens to a
+        prompt of p costs (p + n)^2, of which p^2 is common to all responses."""
+        return sum(
+            p * p + sum((p + n) ** 2 - p * p for n in responses)
+            for p, responses in self._groups(step)
+        )
 
     def target_tokens(self, step: int) -> int:
         """Tokens of the responses in `step`, over all ranks, without their prompts."""
-        return sum(int(self._compared.answer_lengths_of(i).sum()) for i in self._window(step))
+        return sum(sum(group.responses) for group in self._groups(step))
 
     def responses(self, step: int) -> int:
         """In `step`, over all ranks."""
-        return len(self._lengths(step))
+        return sum(len(group.responses) for group in self._groups(step))
 
-    def _lengths(self, step: int) -> Ints:
-        return np.concatenate([self._compared.lengths_of(i) for i in self._window(step)])
+    def _groups(self, step: int) -> Groups:
+        return tuple(self._compared.group_of(i) for i in self._window(step))
 
     def _window(self, step: int) -> Ints:
         epoch, window = divmod(step, self.steps_per_epoch)
@@ -154,22 +158,19 @@ def _batch(
     shares: tuple[float, float],
 ) -> RewardBatch:
     """`points` of reward a point of score; `shares` of one prompt and one pair in the step."""
-    tokens = [ids for i in chosen for ids in compared.tokens_of(i)]
+    tokens = [compared.group_tokens_of(i) for i in chosen]
     sizes = np.array([len(compared.scores_of(i)) for i in chosen], np.int64)
     starts = np.cumsum(sizes) - sizes
     n_terms = np.array([len(t.winners) for t in terms], np.int64)
     term_starts = np.cumsum(n_terms) - n_terms
-    n_rows = max(1, len(tokens))
-    losers = np.zeros((n_terms.sum(), n_rows), bool)
+    losers = np.zeros((n_terms.sum(), max(1, sizes.sum())), bool)
     for at, start, size, term in zip(term_starts, starts, sizes, terms, strict=True):
         losers[at : at + len(term.winners), start : start + size] = term.losers
     dummy = [np.zeros(1, np.int64)]
-    answers = [int(n) for i in chosen for n in compared.answer_lengths_of(i)]
     responses = [response for i in chosen for response in compared.responses(i)]
     return RewardBatch(
         tokens=torch.from_numpy(np.concatenate(tokens or dummy).astype(np.int64)),
-        lengths=tuple(len(ids) for ids in tokens or dummy),
-        answer_lengths=tuple(answers or [0]),
+        groups=tuple(compared.group_of(i) for i in chosen) or (Group(1, (0,)),),
         responses=torch.tensor(responses or [0]),
         winners=_joined([t.winners + s for t, s in zip(terms, starts, strict=True)], np.int64),
         losers=torch.from_numpy(losers),

@@ -20,6 +20,7 @@ from llama_gpt4.config import FilesConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import files_of
 from llama_gpt4.records import record_name
+from llama_gpt4_data.groups import Group
 
 Ints = npt.NDArray[np.int64]
 
@@ -72,6 +73,14 @@ class Compared:
         """The tokens of prompt `i` alone."""
         start, length = self._prompts[i, :2]
         return self._tokens[start : start + length]
+
+    def group_of(self, i: int) -> Group:
+        """The lengths of prompt `i` and its responses."""
+        return Group(int(self._prompts[i, 1]), tuple(self.answer_lengths_of(i).tolist()))
+
+    def group_tokens_of(self, i: int) -> npt.NDArray[Any]:
+        """Prompt `i` and its responses after it."""
+        return self._tokens[self._prompts[i, 0] : self._prompts[i + 1, 0]]
 
     def tokens_of(self, i: int) -> list[npt.NDArray[Any]]:
         """Prompt `i` and a response, for each of them."""

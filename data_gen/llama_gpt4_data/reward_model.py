@@ -7,7 +7,6 @@ often `eos`, the very token that is read.
 """
 
 import inspect
-from itertools import chain
 from typing import Any
 
 import torch
@@ -15,30 +14,31 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from llama_gpt4.model import Decoder, Linear
+from llama_gpt4_data.groups import Groups, layout
 
 HEAD = "score.weight"
 
 
 class LlamaReward(nn.Module):
-    """Around our own decoder, over responses that lie end to end."""
+    """Around our own decoder, which reads a prompt once for all its responses."""
 
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         self.model = decoder
         self.score = Linear(decoder.config.hidden_size, 1)
 
-    def forward(self, tokens: Tensor, lengths: tuple[int, ...]) -> Tensor:
-        """`tokens` (N,) of responses of `lengths` (R,), each after its prompt -> rewards (R,)."""
-        assert sum(lengths) == len(tokens), lengths
-        device = tokens.device
-        positions = torch.tensor([*chain(*map(range, lengths))], device=device)
-        last = torch.tensor(lengths, device=device).cumsum(0) - 1
-        hidden = self.model(tokens, positions, lengths, last)  # (R, D)
+    def forward(self, tokens: Tensor, groups: Groups) -> Tensor:
+        """`tokens` (N,) of `groups` of R responses -> rewards (R,)."""
+        plan = layout(groups)
+        assert len(plan.positions) == len(tokens), groups
+        positions = torch.from_numpy(plan.positions).to(tokens.device)
+        ends = torch.from_numpy(plan.ends).to(tokens.device)
+        hidden = self.model(tokens, positions, plan.document_lengths, ends, plan.prefixes)  # (R, D)
         return self.score(hidden).float().squeeze(-1)
 
 
 class HubReward(nn.Module):
-    """Around a model of `transformers`, over padded responses."""
+    """Around a model of `transformers`, over padded responses, each after its prompt."""
 
     def __init__(self, whole: Any) -> None:
         super().__init__()
@@ -48,12 +48,13 @@ class HubReward(nn.Module):
         takes = inspect.signature(getattr(whole, self.prefix).forward).parameters
         self.takes_positions = "position_ids" in takes
 
-    def forward(self, tokens: Tensor, lengths: tuple[int, ...]) -> Tensor:
+    def forward(self, tokens: Tensor, groups: Groups) -> Tensor:
         """As `LlamaReward`."""
-        assert sum(lengths) == len(tokens), lengths
-        ids = pad_sequence(list(tokens.split(lengths)), batch_first=True)  # (R, T)
+        rows = apart(tokens, groups)
+        ids = pad_sequence(rows, batch_first=True)  # (R, T)
+        lengths = torch.tensor([len(row) for row in rows], device=ids.device)
         places = torch.arange(ids.shape[1], device=ids.device)
-        return self.read(ids, places < torch.tensor(lengths, device=ids.device)[:, None])
+        return self.read(ids, places < lengths[:, None])
 
     def read(self, ids: Tensor, is_real: Tensor) -> Tensor:
         """`ids`, `is_real` (R, T), with pads on either side -> rewards (R,)."""
@@ -67,3 +68,12 @@ class HubReward(nn.Module):
         last = ids.shape[1] - 1 - is_real.flip(1).int().argmax(1)
         at_last = hidden[torch.arange(len(ids), device=ids.device), last]
         return self.score(at_last).float().squeeze(-1)
+
+
+def apart(tokens: Tensor, groups: Groups) -> list[Tensor]:
+    """The R responses in `tokens` (N,) of `groups`, each after its prompt."""
+    found: list[Tensor] = []
+    for own, group in zip(tokens.split([g.tokens for g in groups]), groups, strict=True):
+        prompt, *responses = own.split([group.prompt, *group.responses])
+        found += [torch.cat([prompt, response]) for response in responses]
+    return found

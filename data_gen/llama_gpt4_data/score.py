@@ -14,6 +14,7 @@ from torch import Tensor
 from llama_gpt4.architecture import described, from_hugging_face
 from llama_gpt4.config import require
 from llama_gpt4.errors import InputError
+from llama_gpt4_data.groups import alone
 from llama_gpt4_data.reward_backbone import hub_config, quiet, require_headed, require_reward_model
 from llama_gpt4_data.reward_examples import Compared
 from llama_gpt4_data.reward_model import HubReward, LlamaReward
@@ -60,8 +61,8 @@ class Scorer:
         with torch.no_grad():
             for batch in batches_by_length([len(ids) for ids in responses], TOKENS_PER_BATCH):
                 tokens = np.concatenate([responses[i] for i in batch]).astype(np.int64)
-                lengths = tuple(len(responses[i]) for i in batch)
-                read = self._model(torch.from_numpy(tokens).to(self._device), lengths)
+                groups = alone([responses[i] for i in batch])
+                read = self._model(torch.from_numpy(tokens).to(self._device), groups)
                 found[batch] = read.cpu()
         return found.tolist()
 

@@ -2,10 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+
+class PlanAttention(Protocol):
+    def __call__(
+        self,
+        document_lengths: tuple[int, ...],
+        device: torch.device,
+        prefixes: tuple[range, ...] = (),
+    ) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +25,7 @@ class Operators:
     rope_tables: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     rope: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
     swiglu: Callable[[Tensor, Tensor], Tensor]
-    plan_attention: Callable[[tuple[int, ...], torch.device], Any]
+    plan_attention: PlanAttention
     attention: Callable[[Tensor, Tensor, Tensor, Any], Tensor]
     """The last argument is what the set's own `plan_attention` returned."""
     linear_cross_entropy: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]

@@ -15,31 +15,61 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from llama_gpt4_kernels.attention import rows_seen
+
 PACKAGES = {"flash_attn_2": "flash_attn", "flash_attn_3": "flash_attn_interface"}
 
 
 @dataclass(frozen=True)
 class Boundaries:
-    """Where documents begin, for the layers of one forward pass."""
+    """Where documents and what they see begin, for the layers of one forward pass."""
 
     starts: Tensor
     """(documents + 1,) int32 on the device: 0, and the sums of the lengths."""
     longest: int
+    keys: Tensor | None
+    """(keys,) int32: for each document the rows of its prefix, then its own; None: without any
+    prefix they are all rows in their order."""
+    key_starts: Tensor
+    """As `starts`, in `keys`."""
+    longest_keys: int
+
+    def seen(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """`k` and `v` (N, Hkv, K) as the documents see them, (keys, Hkv, K)."""
+        if self.keys is None:
+            return k, v
+        return k.index_select(0, self.keys), v.index_select(0, self.keys)
 
 
 Attention = Callable[[Tensor, Tensor, Tensor, Boundaries], Tensor]
 
 
-def plan_attention(document_lengths: tuple[int, ...], device: torch.device) -> Boundaries:
+def plan_attention(
+    document_lengths: tuple[int, ...], device: torch.device, prefixes: tuple[range, ...] = ()
+) -> Boundaries:
     """What the functions of this file need to know about a micro-batch; made once for all layers.
 
-    The copy to the device does not wait for it.
+    `prefixes` are rows before a document that it sees as well, for each document or for none. The
+    libraries align causality at the last query and the last key, as it has to be.
     """
-    assert all(length > 0 for length in document_lengths), document_lengths
-    starts = torch.tensor([0, *accumulate(document_lengths)], dtype=torch.int32)
-    if device.type == "cuda":
-        starts = starts.pin_memory().to(device, non_blocking=True)
-    return Boundaries(starts, max(document_lengths))
+    rows = rows_seen(document_lengths, prefixes)
+    starts, longest = _on(device, [0, *accumulate(document_lengths)]), max(document_lengths)
+    if not any(prefixes):
+        return Boundaries(starts, longest, None, starts, longest)
+    sizes = [len(prefix) + len(own) for prefix, own in rows]
+    return Boundaries(
+        starts,
+        longest,
+        keys=_on(device, [row for pair in rows for part in pair for row in part]),
+        key_starts=_on(device, [0, *accumulate(sizes)]),
+        longest_keys=max(sizes),
+    )
+
+
+def _on(device: torch.device, numbers: list[int]) -> Tensor:
+    """int32; the copy to the device does not wait for it."""
+    here = torch.tensor(numbers, dtype=torch.int32)
+    return (here.pin_memory() if device.type == "cuda" else here).to(device, non_blocking=True)
 
 
 def attention_of(name: str) -> Attention:
@@ -73,24 +103,22 @@ def _varlen(
             options["enable_gqa"] = True
         else:
             k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
-    starts, longest = documents.starts, documents.longest
-    return call(q, k, v, starts, starts, longest, longest, **options)
+    return call(q, *documents.seen(k, v), *_bounds(documents), **options)
 
 
 def _flash_attn(
     call: Callable[..., Any], q: Tensor, k: Tensor, v: Tensor, documents: Boundaries
 ) -> Tensor:
-    starts, longest = documents.starts, documents.longest
     # PyTorch's own switch, so that `deterministic` means the same whoever attends.
     out = call(
         q,
-        k,
-        v,
-        starts,
-        starts,
-        longest,
-        longest,
+        *documents.seen(k, v),
+        *_bounds(documents),
         causal=True,
         deterministic=torch.are_deterministic_algorithms_enabled(),
     )
     return out[0] if isinstance(out, tuple) else out
+
+
+def _bounds(documents: Boundaries) -> tuple[Tensor, Tensor, int, int]:
+    return documents.starts, documents.key_starts, documents.longest, documents.longest_keys

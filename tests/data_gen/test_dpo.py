@@ -17,6 +17,7 @@ from llama_gpt4_data.ranking import accuracy, batch_loss
 from llama_gpt4_data.reward_batches import RewardBatch, RewardBatches
 from llama_gpt4_data.reward_data import prepare
 from llama_gpt4_data.reward_examples import PreparedComparisons
+from llama_gpt4_data.reward_model import apart
 from llama_gpt4_kernels.reference import REFERENCE
 from transformers import AutoModelForCausalLM
 
@@ -58,7 +59,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Any:
     ).micro_batches(0)  # fmt: skip
     with torch.no_grad():
         before = np.zeros(len(prepared.train.scores))
-        found = policy(batch.tokens, batch.lengths, batch.answer_lengths)
+        found = policy(batch.tokens, batch.groups)
         before[batch.responses.numpy()] = found.double().numpy()
     (folder / "run" / "reference").mkdir(parents=True)
     np.save(folder / "run" / "reference" / "train.npy", before)
@@ -76,10 +77,11 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def pair_ids(setting: Setting) -> list[dict[str, list[int]]]:
     """Each pair of the batch as TRL's collator takes it."""
     batch, found = setting.batch, []
-    texts = [ids.tolist() for ids in batch.tokens.split(batch.lengths)]
+    texts = [ids.tolist() for ids in apart(batch.tokens, batch.groups)]
+    answers = [n for group in batch.groups for n in group.responses]
     for better, worse in batch.pairs.tolist():
-        prompt = texts[better][: -batch.answer_lengths[better]]
-        assert prompt == texts[worse][: -batch.answer_lengths[worse]]
+        prompt = texts[better][: -answers[better]]
+        assert prompt == texts[worse][: -answers[worse]]
         found.append(
             {
                 "prompt_ids": prompt,
@@ -121,6 +123,7 @@ def test_the_loss_is_trls(setting: Setting, tmp_path: Path) -> None:
 
 def test_the_loss_and_what_is_told_are_the_formulas(setting: Setting) -> None:
     folder, batch = setting.folder, setting.batch
+    answers = [n for group in batch.groups for n in group.responses]
     likely = []
     for state in (setting.policy.state_dict(), None):
         model = AutoModelForCausalLM.from_pretrained(folder / "start", dtype=torch.float32)
@@ -132,9 +135,7 @@ def test_the_loss_and_what_is_told_are_the_formulas(setting: Setting) -> None:
                     model.double()(ids[None]).logits[0, :-1].log_softmax(-1)
                     .gather(1, ids[1:, None])[-answer:].sum()
                 )
-                for ids, answer in zip(
-                    batch.tokens.split(batch.lengths), batch.answer_lengths, strict=True
-                )
+                for ids, answer in zip(apart(batch.tokens, batch.groups), answers, strict=True)
             ]
         )  # fmt: skip
     now, before = np.array(likely)

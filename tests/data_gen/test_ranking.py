@@ -8,6 +8,7 @@ from llama_gpt4_data.reward_batches import RewardBatch, RewardBatches
 from llama_gpt4_data.reward_config import RankingLossConfig
 from llama_gpt4_data.reward_data import prepare
 from llama_gpt4_data.reward_examples import Compared
+from llama_gpt4_data.reward_model import apart
 
 from .reward_runs import many, reward_config, write
 
@@ -30,7 +31,7 @@ def batches(compared: Compared, per_micro_step: int, rank: int = 0, world_size: 
 
 def rewards(batch: RewardBatch) -> torch.Tensor:
     """The longer, the better; a dummy has one token."""
-    return torch.tensor(batch.lengths, dtype=torch.float32)
+    return torch.tensor([len(ids) for ids in apart(batch.tokens, batch.groups)]).float()
 
 
 def test_accuracy_is_the_share_of_pairs(compared: Compared) -> None:
@@ -62,10 +63,9 @@ def test_the_parts_of_a_step_add_up(
 def test_a_batch_says_which_responses_it_holds(compared: Compared) -> None:
     seen = []
     for batch in batches(compared, 2):
-        parts = batch.tokens.split(batch.lengths)
-        for response, part, answer in zip(
-            batch.responses.tolist(), parts, batch.answer_lengths, strict=True
-        ):
+        answers = [n for group in batch.groups for n in group.responses]
+        parts = apart(batch.tokens, batch.groups)
+        for response, part, answer in zip(batch.responses.tolist(), parts, answers, strict=True):
             i = next(i for i in range(compared.n) if response in compared.responses(i))
             k = response - compared.responses(i).start
             assert part.tolist() == compared.tokens_of(i)[k].tolist()

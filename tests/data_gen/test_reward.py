@@ -28,7 +28,7 @@ def test_centring_is_added_with_its_weight(tmp_path: Path) -> None:
         rank=0,
         world_size=1,
     ).micro_batches(0)
-    rewards = torch.full((len(batch.lengths),), 3.0)
+    rewards = torch.full((len(batch.responses),), 3.0)
     assert float(batch_loss(rewards, batch, plain)) == pytest.approx(torch.log(torch.tensor(2.0)))
     added = batch_loss(rewards, batch, centred) - batch_loss(rewards, batch, plain)
     assert float(added) == pytest.approx(0.5 * 9)

@@ -1,13 +1,14 @@
 """A step is the same prompts and the same loss however it is divided."""
 
-import numpy as np
 import pytest
 import torch
+from llama_gpt4_data.groups import Group, layout
 from llama_gpt4_data.ranking import batch_loss
 from llama_gpt4_data.reward_batches import RewardBatch, RewardBatches
 from llama_gpt4_data.reward_config import LOSSES, RankingLossConfig
 from llama_gpt4_data.reward_data import prepare
 from llama_gpt4_data.reward_examples import Compared
+from llama_gpt4_data.reward_model import apart
 
 from .reward_runs import many, reward_config, write
 
@@ -50,9 +51,8 @@ def step(
         own = list(mine.micro_batches(number))
         assert len(own) == mine.micro_steps(number)
         for batch in own:
-            rewards = torch.stack(
-                [worth[part].mean() for part in batch.tokens.split(batch.lengths)]
-            )
+            responses = apart(batch.tokens, batch.groups)
+            rewards = torch.stack([worth[ids].mean() for ids in responses])
             loss = loss + batch_loss(rewards, batch, mine._loss)
     loss.backward()
     assert worth.grad is not None
@@ -78,10 +78,8 @@ def test_a_prompt_keeps_its_responses_together_and_each_comes_once(compared: Com
         for batch in batches(compared, per_micro_step=3).micro_batches(number):
             seen += batch.comparisons
             of = [i for i in batch.comparisons for _ in compared.scores_of(i)]
-            whole = np.concatenate(
-                [ids for i in batch.comparisons for ids in compared.tokens_of(i)]
-            )
-            assert batch.tokens.tolist() == whole.tolist() and len(batch.lengths) == len(of)
+            rows = [ids.tolist() for i in batch.comparisons for ids in compared.tokens_of(i)]
+            assert [ids.tolist() for ids in apart(batch.tokens, batch.groups)] == rows
             assert all(of[a] == of[b] for a, b in batch.pairs.tolist())
             assert batch.prompts.tolist() == [batch.comparisons.index(i) for i in of]
     assert sorted(seen) == list(range(compared.n))
@@ -104,13 +102,26 @@ def test_a_rank_without_prompts_runs_along(compared: Compared) -> None:
         batches(compared, per_micro_step=4, rank=3, world_size=4).micro_batches(2)
     )
     [empty] = last
-    assert empty.lengths == (1,) and len(empty.weights) == 0 and empty.comparisons == ()
+    assert empty.groups == (Group(1, (0,)),) and len(empty.tokens) == 1
+    assert len(empty.weights) == 0 and empty.comparisons == ()
 
 
 def test_what_a_step_reads_is_counted(compared: Compared) -> None:
     counted = batches(compared)
     [whole] = batches(compared, per_micro_step=PER_STEP).micro_batches(1)
     assert counted.tokens(1) == len(whole.tokens)
-    assert counted.responses(1) == len(whole.lengths)
-    assert counted.target_tokens(1) == sum(whole.answer_lengths)
-    assert counted.squared_lengths(1) == sum(n * n for n in whole.lengths)
+    responses = [n for group in whole.groups for n in group.responses]
+    assert counted.responses(1) == len(responses)
+    assert counted.target_tokens(1) == sum(responses)
+
+
+def test_attention_is_counted_as_it_is_computed(compared: Compared) -> None:
+    """A document of n tokens with a prefix of p has n p + n (n + 1) / 2 pairs of query and key."""
+    counted = batches(compared)
+    [whole] = batches(compared, per_micro_step=PER_STEP).micro_batches(1)
+    plan = layout(whole.groups)
+    pairs = sum(
+        n * len(prefix) + n * (n + 1) // 2
+        for n, prefix in zip(plan.document_lengths, plan.prefixes, strict=True)
+    )
+    assert counted.squared_lengths(1) + counted.tokens(1) == 2 * pairs

@@ -1,11 +1,13 @@
 """A reward depends on prompt and response alone: not on pads, their id or side, nor neighbours."""
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
+from llama_gpt4_data.groups import Group, Groups, alone
 from llama_gpt4_data.reward_backbone import hub_config
-from llama_gpt4_data.reward_model import HubReward, LlamaReward
+from llama_gpt4_data.reward_model import HubReward, LlamaReward, apart
 from torch import Tensor, nn
 
 from llama_gpt4.model import reference_decoder
@@ -38,7 +40,7 @@ def llama() -> LlamaReward:
 def read(model: nn.Module, responses: list[list[int]]) -> Tensor:
     with torch.no_grad():
         tokens = torch.tensor([token for ids in responses for token in ids])
-        return model(tokens, tuple(len(ids) for ids in responses))
+        return model(tokens, alone(responses))
 
 
 @pytest.mark.parametrize("name", ["llama", "hub"])
@@ -85,3 +87,37 @@ def test_dropout_is_off_even_in_training(hub: HubReward) -> None:
     first, second = read(hub, RESPONSES), read(hub, RESPONSES)
     hub.eval()
     assert torch.equal(first, second)
+
+
+GROUPS = [
+    *(Group(6, (3, 9, 5, 1, 2, 7, 4, 8, 6)[:k]) for k in range(1, 10)),
+    Group(1, (1, 1, 1)),
+    Group(1, (5, 3)),
+    Group(40, (1, 1)),
+]
+
+
+@pytest.mark.parametrize("name", ["llama", "hub"])
+@pytest.mark.parametrize(
+    "groups",
+    [*((g,) for g in GROUPS), tuple(GROUPS)],
+    ids=lambda groups: f"{len(groups)}-{len(groups[0].responses)}-{groups[0].prompt}",
+)
+def test_responses_that_share_a_prompt_are_what_they_are_apart(
+    name: str, groups: Groups, request: pytest.FixtureRequest
+) -> None:
+    """Rewards, which are float32, to 1e-6; gradients to 1e-12 of the largest of a parameter."""
+    model = copy.deepcopy(request.getfixturevalue(name)).double()
+    torch.manual_seed(0)
+    tokens = torch.randint(3, 97, (sum(group.tokens for group in groups),))
+    rows = [ids.tolist() for ids in apart(tokens, groups)]
+    parameters = dict(model.named_parameters())
+    found = []
+    for given in ((tokens, groups), (torch.tensor([t for ids in rows for t in ids]), alone(rows))):
+        rewards = model(*given)
+        weights = torch.linspace(-1, 2, len(rewards))
+        gradients = torch.autograd.grad((rewards * weights).sum(), [*parameters.values()])
+        found.append((rewards.detach(), *gradients))
+    for part, one, other in zip(["rewards", *parameters], *found, strict=True):
+        allowed = 1e-6 if part == "rewards" else 1e-12
+        assert float((one - other).abs().max()) <= allowed * float(other.abs().max()), part

@@ -122,7 +122,7 @@ def test_two_processes_take_the_step_of_a_plain_loop(
         seed=config.seed, rank=0, world_size=1,
     )  # fmt: skip
     [batch] = batches.micro_batches(0)
-    loss = batch_loss(model(batch.tokens, batch.lengths), batch, config.ranking)
+    loss = batch_loss(model(batch.tokens, batch.groups), batch, config.ranking)
     loss.backward()
     assert abs(float(found["loss"]) - float(loss.detach())) < 1e-6
     for key, param in model.named_parameters():
@@ -151,7 +151,7 @@ def test_preferences_are_learned_as_in_a_plain_loop(
         seed=config.seed, rank=0, world_size=1,
     )  # fmt: skip
     [batch] = batches.micro_batches(0)
-    likely = model(batch.tokens, batch.lengths, batch.answer_lengths)
+    likely = model(batch.tokens, batch.groups)
     kept = np.load(Path(config.run_dir) / "reference" / "train.npy")
     assert np.abs(kept[batch.responses.numpy()] - likely.detach().numpy()).max() < 1e-4
     loss = batch_loss(config.loss.beta * (likely - likely.detach()), batch, config.ranking)

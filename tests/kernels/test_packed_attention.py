@@ -29,11 +29,25 @@ def test_boundaries() -> None:
         plan_attention((3, 0), torch.device("cpu"))
 
 
+def test_boundaries_of_keys_where_documents_have_prefixes() -> None:
+    plan = plan_attention(LENGTHS, torch.device("cpu"), (range(0), range(2), range(1, 3)))
+    assert plan.starts.tolist() == [0, 3, 4, 11] and plan.longest == 7
+    assert plan.key_starts.tolist() == [0, 3, 6, 15] and plan.longest_keys == 9
+    assert plan.keys is not None and plan.keys.dtype == plan.key_starts.dtype == torch.int32
+    assert plan.keys.tolist() == [0, 1, 2, 0, 1, 3, 1, 2, *range(4, 11)]
+    k = torch.arange(11)[:, None, None]
+    assert all(seen.flatten().tolist() == plan.keys.tolist() for seen in plan.seen(k, k))
+    with pytest.raises(AssertionError, match="range"):
+        plan_attention(LENGTHS, torch.device("cpu"), (range(0), range(4), range(0)))
+
+
 @pytest.mark.parametrize("n_kv_heads", [4, 2])
 def test_the_installed_pytorch_takes_the_call(n_kv_heads: int) -> None:
     """On the meta device its own checks and its backward run, without a result."""
     q, k, v = heads(11, n_kv_heads, "meta")
-    out = attention_of("varlen")(q, k, v, plan_attention(LENGTHS, torch.device("meta")))
+    prefixes = (range(0), range(2), range(3))
+    plan = plan_attention(LENGTHS, torch.device("meta"), prefixes)
+    out = attention_of("varlen")(q, k, v, plan)
     assert out.shape == q.shape and out.dtype == q.dtype
     out.sum().backward()
     assert q.grad is not None and k.grad is not None and k.grad.shape == k.shape
