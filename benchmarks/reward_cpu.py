@@ -32,6 +32,8 @@ OURS = "ours"
 class Contest:
     """What both sides train on what."""
 
+    model: str
+    """`llama`, which ours computes, or `opt`, which transformers computes on both sides."""
     responses: int
     """To a prompt; all of their pairs count."""
     prompts_per_step: int
@@ -44,8 +46,9 @@ class Contest:
 
 
 CONTESTS = {
-    "llama_pairs": Contest(2, 4, (2, 1)),
-    "llama_three": Contest(3, 8, (12, 3)),
+    "llama_pairs": Contest("llama", 2, 4, (2, 1)),
+    "llama_three": Contest("llama", 3, 8, (12, 3)),
+    "opt_pairs": Contest("opt", 2, 4, (2, 1)),
 }
 
 
@@ -88,7 +91,7 @@ def _arguments() -> argparse.Namespace:
 
 def compete(name: str, contest: Contest, folder: Path, arguments: argparse.Namespace) -> None:
     writer = multiprocessing.get_context("spawn").Process(
-        target=write_model, args=(folder / "model",)
+        target=write_model, args=(contest.model, folder / "model")
     )
     writer.start()
     writer.join()
@@ -107,24 +110,33 @@ def compete(name: str, contest: Contest, folder: Path, arguments: argparse.Names
     print(table, flush=True)
 
 
-def write_model(folder: Path) -> None:
+def write_model(kind: str, folder: Path) -> None:
     """The reward model that all start from, in Hugging Face format."""
     import torch
-    from transformers import LlamaConfig, LlamaForSequenceClassification
+    from transformers import (
+        LlamaConfig,
+        LlamaForSequenceClassification,
+        OPTConfig,
+        OPTForSequenceClassification,
+    )
 
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=32000,
-        hidden_size=256,
-        intermediate_size=688,
-        num_hidden_layers=8,
-        num_attention_heads=8,
-        max_position_embeddings=2048,
-        rms_norm_eps=1e-6,
-        pad_token_id=0,
-        num_labels=1,
-    )
-    LlamaForSequenceClassification(config).save_pretrained(folder)
+    sizes = {
+        "vocab_size": 32000,
+        "hidden_size": 256,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 8,
+        "max_position_embeddings": 2048,
+        "pad_token_id": 0,
+        "num_labels": 1,
+    }
+    if kind == "llama":
+        llama = LlamaConfig(intermediate_size=688, rms_norm_eps=1e-6, **sizes)
+        LlamaForSequenceClassification(llama).save_pretrained(folder)
+    else:
+        # Dropout would make the first losses differ.
+        opt = OPTConfig(ffn_dim=1024, word_embed_proj_dim=256, dropout=0.0, **sizes)
+        OPTForSequenceClassification(opt).save_pretrained(folder)
 
 
 def write_sample(responses: int, path: Path) -> None:

@@ -256,14 +256,17 @@ def _build_hub(
 
     from llama_gpt4 import zero_state
     from llama_gpt4.engine import DTYPES
+    from llama_gpt4.hub_attention import implementation
     from llama_gpt4_data.reward_model import HEAD, HubReward
 
     quiet()
+    settings_of_model = hub_config(folder)
     kept_alive = HfDeepSpeedConfig(settings) if config.zero.stage == 3 else contextlib.nullcontext()
     try:
         whole, loading = kind.from_pretrained(
             folder,
-            config=hub_config(folder),
+            config=settings_of_model,
+            attn_implementation=implementation(settings_of_model),
             dtype=DTYPES[config.precision.dtype],
             output_loading_info=True,
         )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from llama_gpt4.hub_attention import NAME, hidden_states
 from llama_gpt4.model import Decoder, Linear
 from llama_gpt4_data.groups import Groups, layout
 
@@ -38,23 +39,38 @@ class LlamaReward(nn.Module):
 
 
 class HubReward(nn.Module):
-    """Around a model of `transformers`, over padded responses, each after its prompt."""
+    """Around a model of `transformers`: over documents where it attends to them, else over padded
+    responses, each after its prompt."""
 
     def __init__(self, whole: Any) -> None:
         super().__init__()
         self.prefix: str = whole.base_model_prefix
         self.add_module(self.prefix, getattr(whole, self.prefix))
         self.score = whole.score
+        self.takes_documents = whole.config._attn_implementation == NAME
         takes = inspect.signature(getattr(whole, self.prefix).forward).parameters
         self.takes_positions = "position_ids" in takes
 
     def forward(self, tokens: Tensor, groups: Groups) -> Tensor:
         """As `LlamaReward`."""
+        if self.takes_documents:
+            return self.read_documents(tokens, groups)
         rows = apart(tokens, groups)
         ids = pad_sequence(rows, batch_first=True)  # (R, T)
         lengths = torch.tensor([len(row) for row in rows], device=ids.device)
         places = torch.arange(ids.shape[1], device=ids.device)
         return self.read(ids, places < lengths[:, None])
+
+    def read_documents(self, tokens: Tensor, groups: Groups) -> Tensor:
+        """As `forward`, each prompt once."""
+        plan = layout(groups)
+        positions = torch.from_numpy(plan.positions).to(tokens.device)
+        backbone = getattr(self, self.prefix)
+        hidden = hidden_states(
+            backbone, tokens, positions, plan.document_lengths, plan.prefixes
+        )  # (N, D)
+        at_end = hidden.index_select(0, torch.from_numpy(plan.ends).to(tokens.device))
+        return self.score(at_end).float().squeeze(-1)
 
     def read(self, ids: Tensor, is_real: Tensor) -> Tensor:
         """`ids`, `is_real` (R, T), with pads on either side -> rewards (R,)."""

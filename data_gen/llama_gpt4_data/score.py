@@ -14,6 +14,7 @@ from torch import Tensor
 from llama_gpt4.architecture import described, from_hugging_face
 from llama_gpt4.config import require
 from llama_gpt4.errors import InputError
+from llama_gpt4.hub_attention import implementation
 from llama_gpt4_data.groups import alone
 from llama_gpt4_data.reward_backbone import hub_config, quiet, require_headed, require_reward_model
 from llama_gpt4_data.reward_examples import Compared
@@ -106,10 +107,15 @@ def _hub(folder: Path) -> torch.nn.Module:
     from transformers import AutoModelForSequenceClassification
 
     quiet()
+    settings = hub_config(folder)
     whole: Any
     try:
         whole, loading = AutoModelForSequenceClassification.from_pretrained(
-            folder, config=hub_config(folder), dtype=torch.float32, output_loading_info=True
+            folder,
+            config=settings,
+            attn_implementation=implementation(settings),
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
