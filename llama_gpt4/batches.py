@@ -100,7 +100,8 @@ class Batches:
 
     def micro_steps(self, step: int) -> int:
         """Micro-batches that `micro_batches(step)` yields, equal on every rank."""
-        return -(-len(self._window(step)) // (self._world_size * self._rows_per_micro_step))
+        sizes = self._rows_per_micro_step, self._rank, self._world_size
+        return len(micro_batch_slices(len(self._window(step)), *sizes))
 
     def micro_batches(self, step: int) -> Iterator[Batch]:
         """This rank's micro-batches of `step`, each built when it is asked for."""
@@ -138,9 +139,7 @@ class Batches:
 
     def _plan(self, epoch: int) -> Rows:
         """All rows of `epoch` in the order of training."""
-        # Numpy promises the raw bits of PCG64 for ever, but not what Generator.permutation makes
-        # of them; a run must resume under the next numpy as well.
-        bits = np.random.PCG64(np.random.SeedSequence([self._seed, epoch]))
+        bits = epoch_bits(self._seed, epoch)
         order = permutation(bits, self._examples.n)
         if self._data.batching == "pack":
             rows = best_fit(self._examples.lengths, self._data.row_tokens, order)
@@ -191,24 +190,17 @@ def _micro_batches(
     rank: int,
     world_size: int,
 ) -> Iterator[Batch]:
-    """One rank's part of `window`.
-
-    Row i is in micro-batch b = i // rows_per_micro_step, and that is in micro-step b // world_size
-    of rank b % world_size.
-    """
+    """One rank's part of `window`."""
     lengths = examples.lengths[window.examples]
     prompts = examples.prompt_lengths[window.examples]
     assert (prompts >= 1).all() and (prompts <= lengths).all(), "a prompt begins with BOS"
     micro_batch = np.repeat(np.arange(len(window)) // rows_per_micro_step, np.diff(window.starts))
     weights = target_weights(normalisation, lengths - prompts, micro_batch)
-    n_micro_batches = -(-len(window) // rows_per_micro_step)
-    for first_of_micro_step in range(0, n_micro_batches, world_size):
-        row = (first_of_micro_step + rank) * rows_per_micro_step
-        if row >= len(window):
+    for rows in micro_batch_slices(len(window), rows_per_micro_step, rank, world_size):
+        if rows.start == rows.stop:
             yield _empty_batch()
             continue
-        stop = min(row + rows_per_micro_step, len(window))
-        mine = slice(window.starts[row], window.starts[stop])
+        mine = slice(window.starts[rows.start], window.starts[rows.stop])
         yield _batch(examples, window.examples[mine], lengths[mine], prompts[mine], weights[mine])
 
 
@@ -247,10 +239,31 @@ def _empty_batch() -> Batch:
     return Batch(one, one, (1,), none, none, torch.zeros(0), ())
 
 
+def micro_batch_slices(n: int, per_micro_step: int, rank: int, world_size: int) -> list[slice]:
+    """The part of a window of `n` rows in each micro-batch of one rank, and as many on every rank:
+    some may be empty.
+
+    Row i is in micro-batch b = i // per_micro_step, and that is in micro-step b // world_size of
+    rank b % world_size.
+    """
+    stride = world_size * per_micro_step
+    firsts = range(rank * per_micro_step, -(-n // stride) * stride, stride)
+    return [slice(min(first, n), min(first + per_micro_step, n)) for first in firsts]
+
+
 def spans(firsts: Ints, sizes: Ints) -> Ints:
     """`first, first + 1, ...` for `size` numbers, for each of `firsts` (E,) and `sizes` (E,)."""
     starts = np.cumsum(sizes) - sizes
     return np.repeat(firsts - starts, sizes) + np.arange(sizes.sum())
+
+
+def epoch_bits(seed: int, epoch: int) -> np.random.PCG64:
+    """What decides the order of an epoch.
+
+    Numpy promises these raw bits for ever, but not what Generator.permutation makes of them; a run
+    must resume under the next numpy as well.
+    """
+    return np.random.PCG64(np.random.SeedSequence([seed, epoch]))
 
 
 def permutation(bits: np.random.PCG64, n: int) -> Ints:

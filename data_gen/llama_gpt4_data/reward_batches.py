@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from llama_gpt4.batches import permutation
+from llama_gpt4.batches import epoch_bits, micro_batch_slices, permutation
 from llama_gpt4_data.groups import Group, Groups
 from llama_gpt4_data.reward_config import RankingLossConfig
 from llama_gpt4_data.reward_examples import Compared, Ints
@@ -78,7 +78,8 @@ class RewardBatches:
 
     def micro_steps(self, step: int) -> int:
         """Micro-batches that `micro_batches(step)` yields, equal on every rank."""
-        return -(-len(self._window(step)) // (self._world_size * self._per_micro_step))
+        sizes = self._per_micro_step, self._rank, self._world_size
+        return len(micro_batch_slices(len(self._window(step)), *sizes))
 
     def micro_batches(self, step: int) -> Iterator[RewardBatch]:
         """This rank's micro-batches of `step`, each built when it is asked for."""
@@ -121,8 +122,7 @@ class RewardBatches:
         return self._order[window * self._per_step : (window + 1) * self._per_step]
 
     def _plan(self, epoch: int) -> Ints:
-        bits = np.random.PCG64(np.random.SeedSequence([self._seed, epoch]))
-        return permutation(bits, self._compared.n)
+        return permutation(epoch_bits(self._seed, epoch), self._compared.n)
 
 
 def micro_batches(
@@ -133,19 +133,12 @@ def micro_batches(
     rank: int,
     world_size: int,
 ) -> Iterator[RewardBatch]:
-    """One rank's part of the prompts `window`, which make one step together.
-
-    Prompt i is in micro-batch b = i // prompts_per_micro_step, and that is in micro-step
-    b // world_size of rank b % world_size.
-    """
+    """One rank's part of the prompts `window`, which make one step together."""
     terms = [terms_of(loss.kind, compared.pairs_of(i), compared.scores_of(i)) for i in window]
     weights = term_weights(loss.kind, np.array([len(t.winners) for t in terms]))
     n_pairs = sum(len(compared.pairs_of(i)) for i in window)
-    stride = world_size * prompts_per_micro_step
-    past = -(-len(window) // stride) * stride  # all ranks take as many micro-steps
-    for first in range(rank * prompts_per_micro_step, past, stride):
-        mine = slice(first, first + prompts_per_micro_step)
-        shares = 1 / len(window), 1 / n_pairs
+    shares = 1 / len(window), 1 / n_pairs
+    for mine in micro_batch_slices(len(window), prompts_per_micro_step, rank, world_size):
         yield _batch(compared, window[mine], terms[mine], weights[mine], loss.points, shares)
 
 

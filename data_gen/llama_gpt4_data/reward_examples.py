@@ -49,6 +49,12 @@ class Compared:
         """Prompts."""
         return len(self._prompts) - 1
 
+    @property
+    def shared_tokens(self) -> int:
+        """Tokens of prompts, once for each response that comes after the first one."""
+        further = np.diff(self._prompts[:, 2]) - 1
+        return int((self._prompts[:-1, 1] * further).sum())
+
     def responses(self, i: int) -> range:
         """Numbers of the responses to prompt `i`."""
         return range(self._prompts[i, 2], self._prompts[i + 1, 2])
@@ -61,12 +67,8 @@ class Compared:
         """(K,) of the responses to prompt `i`."""
         return self.scores[self._prompts[i, 2] : self._prompts[i + 1, 2]]
 
-    def lengths_of(self, i: int) -> Ints:
-        """(K,) tokens of each response to prompt `i`, its prompt included."""
-        return self._prompts[i, 1] + self.answer_lengths_of(i)
-
     def answer_lengths_of(self, i: int) -> Ints:
-        """(K,) tokens of each response to prompt `i` alone."""
+        """(K,) tokens of each response to prompt `i`, without its prompt."""
         return self._responses[self._prompts[i, 2] : self._prompts[i + 1, 2], 1]
 
     def prompt_of(self, i: int) -> npt.NDArray[Any]:
@@ -162,6 +164,13 @@ def report_lines(prepared: PreparedComparisons) -> list[str]:
         if report is None:
             continue
         lines += part_lines(part, report)
+        compared = prepared.train if part == "train" else prepared.validation
+        assert compared is not None
+        apart = report["tokens"] + compared.shared_tokens
+        lines.append(
+            f"{part}: {report['tokens']:,} tokens, a prompt once for all its responses: "
+            f"{100 * compared.shared_tokens / apart:.0f} % fewer than with each"
+        )
         if report["too_long_responses"]:
             lines.append(
                 f"{part}: {report['too_long_responses']:,} responses are too long: "

@@ -67,6 +67,9 @@ def test_pairs_are_by_score_and_what_makes_none_is_counted(tmp_path: Path) -> No
     assert report["dropped"] == {"no_pair": 1, "too_long": 0} and report["unscored"] == 1
     lines = "\n".join(report_lines(prepared))
     assert "4 ties" in lines and "1 scores are not within 1 to 10" in lines
+    apart = sum(len(ids) for i in range(train.n) for ids in train.tokens_of(i))
+    assert report["tokens"] + train.shared_tokens == apart and train.shared_tokens > 0
+    assert f"{100 * train.shared_tokens / apart:.0f} % fewer than with each" in lines
 
 
 def test_scores_out_of_range_can_be_left_out(tmp_path: Path) -> None:
@@ -83,11 +86,10 @@ def test_a_response_is_read_whole_after_its_prompt(tmp_path: Path) -> None:
     assert first[0] == tokenizer.bos_id and first[-1] == second[-1] == tokenizer.eos_id
     assert tokenizer.decode(first.tolist()) == render_prompt("What?", "") + "苹果"
     assert tokenizer.decode(second.tolist()) == render_prompt("What?", "") + "- no"
-    assert prepared.train.lengths_of(0).tolist() == [len(first), len(second)]
+    n_prompt = len(prepared.train.prompt_of(0))
+    assert (prepared.train.answer_lengths_of(0) + n_prompt).tolist() == [len(first), len(second)]
     assert prepared.train.sources_of(0) == ["human", "human"]
-    assert (
-        prepared.train.prompt_of(0).tolist() == first[: len(prepared.train.prompt_of(0))].tolist()
-    )
+    assert prepared.train.prompt_of(0).tolist() == first[:n_prompt].tolist()
 
 
 def test_language_and_subset_are_those_of_the_prompt(tmp_path: Path) -> None:
