@@ -23,40 +23,52 @@ from trl import SFTConfig, SFTTrainer  # noqa: E402
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--tokenizer", required=True)
-    parser.add_argument("--examples", type=Path, required=True, help="JSONL: ids, completion mask")
-    parser.add_argument("--run-dir", type=Path, required=True)
-    parser.add_argument("--steps", type=int, required=True)
+    parser = peer_parser()
     parser.add_argument("--row-tokens", type=int, required=True)
     parser.add_argument("--float32-matmul", required=True)
-    parser.add_argument("--settings", type=json.loads, required=True, help="more of SFTConfig")
-    parser.add_argument("--deepspeed", type=json.loads, required=True)
     arguments = parser.parse_args()
-
-    # Compiled on first use and not used by training; ours leaves it out as well.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed(dist_backend="gloo", verbose=False)
-    torch.set_float32_matmul_precision(arguments.float32_matmul)
-    records = [json.loads(line) for line in arguments.examples.read_text().splitlines()]
+    begin(arguments.float32_matmul)
+    only_answers = {"max_length": arguments.row_tokens, "completion_only_loss": True}
     trainer = SFTTrainer(
         model=arguments.model,
-        args=configuration(arguments),
-        train_dataset=Dataset.from_list(records),
+        args=SFTConfig(**peer_settings(arguments) | only_answers | arguments.settings),
+        train_dataset=examples(arguments),
         processing_class=AutoTokenizer.from_pretrained(arguments.tokenizer),
         callbacks=[StepLines(arguments.run_dir / "metrics.jsonl")],
     )
     trainer.train()
 
 
-def configuration(arguments: argparse.Namespace) -> SFTConfig:
-    """The plain settings that both sides share, then what the variant adds to them."""
-    shared: dict[str, Any] = {
+def peer_parser() -> argparse.ArgumentParser:
+    """What any trainer of TRL is told here."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--tokenizer", required=True)
+    parser.add_argument("--examples", type=Path, required=True, help="JSONL of tokenised examples")
+    parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--settings", type=json.loads, required=True, help="more of its config")
+    parser.add_argument("--deepspeed", type=json.loads, required=True)
+    return parser
+
+
+def begin(float32_matmul: str) -> None:
+    # Compiled on first use and not used by training; ours leaves it out as well.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(dist_backend="gloo", verbose=False)
+    torch.set_float32_matmul_precision(float32_matmul)
+
+
+def examples(arguments: argparse.Namespace) -> Dataset:
+    lines = arguments.examples.read_text().splitlines()
+    return Dataset.from_list([json.loads(line) for line in lines])
+
+
+def peer_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The plain settings that both sides share."""
+    return {
         "output_dir": str(arguments.run_dir),
         "max_steps": arguments.steps,
-        "max_length": arguments.row_tokens,
-        "completion_only_loss": True,
         "model_init_kwargs": {"dtype": "float32", "attn_implementation": "sdpa"},
         "use_cpu": True,
         "bf16": False,
@@ -71,7 +83,6 @@ def configuration(arguments: argparse.Namespace) -> SFTConfig:
         "disable_tqdm": True,
         "deepspeed": arguments.deepspeed,
     }
-    return SFTConfig(**shared | arguments.settings)
 
 
 class StepLines(TrainerCallback):

@@ -2,28 +2,37 @@
 
     python benchmarks/reward_cpu.py [--contest llama_pairs] [--peer-python /venv/bin/python]
 
-Both start from the same `…ForSequenceClassification` folder, head included, and read the same
+All start from the same `…ForSequenceClassification` folder, head included, and read the same
 tokens in the same steps, in DeepSpeed ZeRO-3, float32, one thread a rank: the first loss shows that
-it is the same work. Runs are measured from outside, as in `train_cpu.py`. One contest is on the
-comparisons of `LLAMA_GPT4_REAL_DATA` (two responses a prompt), one on three responses a prompt of
-the shipped sample; there TRL is given all three pairs.
+it is the same work. Runs are measured from outside, as in `train_cpu.py`. Contests
+of pairs are on the comparisons of `LLAMA_GPT4_REAL_DATA` (two responses a prompt), the one of three
+on as many responses a prompt of the shipped sample; there TRL is given all three pairs.
 """
 
 import argparse
-import csv
 import json
 import multiprocessing
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from statistics import mean, median
 
-from measured_run import RANKS, Measured, measure
-from train_cpu import DEEPSPEED, HERE, commit, cpu_model, micro_batches, ratio, versions
+from measured_run import RANKS, Measured, measure, write_runs
+from train_cpu import (
+    DEEPSPEED,
+    HERE,
+    MODEL_SIZES,
+    RUN_OVERRIDES,
+    commit,
+    cpu_model,
+    micro_batches,
+    ratio,
+    versions,
+)
 
 OURS = "ours"
 
@@ -33,7 +42,7 @@ class Contest:
     """What both sides train on what."""
 
     model: str
-    """`llama`, which ours computes, or `opt`, which transformers computes on both sides."""
+    """LLaMA, which our own code computes, or OPT, which `transformers` does on both sides."""
     responses: int
     """To a prompt; all of their pairs count."""
     prompts_per_step: int
@@ -46,9 +55,9 @@ class Contest:
 
 
 CONTESTS = {
-    "llama_pairs": Contest("llama", 2, 4, (2, 1)),
-    "llama_three": Contest("llama", 3, 8, (12, 3)),
-    "opt_pairs": Contest("opt", 2, 4, (2, 1)),
+    "llama_pairs": Contest("LLaMA", 2, 4, (2, 1)),
+    "llama_three": Contest("LLaMA", 3, 8, (12, 3)),
+    "opt_pairs": Contest("OPT", 2, 4, (2, 1)),
 }
 
 
@@ -113,30 +122,18 @@ def compete(name: str, contest: Contest, folder: Path, arguments: argparse.Names
 def write_model(kind: str, folder: Path) -> None:
     """The reward model that all start from, in Hugging Face format."""
     import torch
-    from transformers import (
-        LlamaConfig,
-        LlamaForSequenceClassification,
-        OPTConfig,
-        OPTForSequenceClassification,
-    )
+    import transformers as hf
 
     torch.manual_seed(0)
-    sizes = {
-        "vocab_size": 32000,
-        "hidden_size": 256,
-        "num_hidden_layers": 8,
-        "num_attention_heads": 8,
-        "max_position_embeddings": 2048,
-        "pad_token_id": 0,
-        "num_labels": 1,
-    }
-    if kind == "llama":
-        llama = LlamaConfig(intermediate_size=688, rms_norm_eps=1e-6, **sizes)
-        LlamaForSequenceClassification(llama).save_pretrained(folder)
+    if kind == "LLaMA":
+        sizes = MODEL_SIZES | {"intermediate_size": 688, "rms_norm_eps": 1e-6}
+        llama = hf.LlamaConfig(num_labels=1, **sizes)
+        hf.LlamaForSequenceClassification(llama).save_pretrained(folder)
     else:
         # Dropout would make the first losses differ.
-        opt = OPTConfig(ffn_dim=1024, word_embed_proj_dim=256, dropout=0.0, **sizes)
-        OPTForSequenceClassification(opt).save_pretrained(folder)
+        sizes = MODEL_SIZES | {"ffn_dim": 1024, "word_embed_proj_dim": 256}
+        opt = hf.OPTConfig(num_labels=1, dropout=0.0, **sizes)
+        hf.OPTForSequenceClassification(opt).save_pretrained(folder)
 
 
 def write_sample(responses: int, path: Path) -> None:
@@ -169,13 +166,8 @@ def our_overrides(contest: Contest, folder: Path) -> list[str]:
         "data.validation.share=0",
         f"batch.prompts_per_step={contest.prompts_per_step}",
         f"batch.prompts_per_micro_step={contest.prompts_per_step // RANKS}",
-        "optim.lr=1e-4",
-        "optim.betas=[0.9,0.999]",
-        "schedule.kind=constant",
         "train.eval_every_steps=0",
-        "train.save_every_steps=0",
-        "tracking=none",
-        "launch.device=cpu",
+        *RUN_OVERRIDES,
     ]
 
 
@@ -243,7 +235,7 @@ def peer_options(size: int, contest: Contest, folder: Path) -> list[str]:
     options = {
         "--model": folder / "model",
         "--tokenizer": Path(os.environ["LLAMA_GPT4_REAL_DATA"]).resolve() / "llama_tokenizer",
-        "--pairs": folder / "pairs.jsonl",
+        "--examples": folder / "pairs.jsonl",
         "--settings": json.dumps(micro_batches(contest.pairs_per_step // RANKS, size)),
         "--deepspeed": json.dumps(DEEPSPEED | {"zero_optimization": zero}),
     }
@@ -278,16 +270,13 @@ def store(
 ) -> None:
     """Every run to results/reward_cpu_<contest>.csv; the table, and what it is of, to .md."""
     path = HERE / "results" / f"reward_cpu_{name}"
-    with open(path.with_suffix(".csv"), "w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Measured)])
-        writer.writeheader()
-        writer.writerows(asdict(run) for run in runs)
+    write_runs(path.with_suffix(".csv"), runs)
     loads = [run.load for run in runs]
     repeats = sum(run.side == OURS for run in runs)
     text = f"""# Training a reward model on two CPU processes: us and TRL ({name})
 
 Written by `python benchmarks/reward_cpu.py --steps {steps}` on {date.today()}, commit {commit()}.
-{cpu_model()}, {os.cpu_count()} cores; {versions(sys.executable)}. LLaMA with
+{cpu_model()}, {os.cpu_count()} cores; {versions(sys.executable)}. {contest.model} with
 hidden 256, 8 layers, vocabulary 32,000; float32, ZeRO-3 over {RANKS} ranks of one thread.
 {contest.prompts_per_step} prompts of {contest.responses} responses a step, that is
 {contest.pairs_per_step} pairs; a response with its prompt has {work.mean_tokens:.0f} tokens in the

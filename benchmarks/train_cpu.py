@@ -9,7 +9,6 @@ the peak memory of the ranks as Linux tells them. The records are those of `LLAM
 """
 
 import argparse
-import csv
 import json
 import multiprocessing
 import os
@@ -17,13 +16,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measured_run import RANKS, Measured, measure
+from measured_run import RANKS, Measured, measure, write_runs
 
 HERE = Path(__file__).resolve().parent
 ROW_TOKENS = 512
@@ -37,6 +36,23 @@ DEEPSPEED = {
     "zero_force_ds_cpu_optimizer": False,
 }
 """TRL's ZeRO settings are ours (`zero_optimization` is taken from our derived configuration)."""
+MODEL_SIZES: dict[str, Any] = {
+    "vocab_size": 32000,
+    "hidden_size": 256,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 8,
+    "max_position_embeddings": 2048,
+    "pad_token_id": 0,
+}
+RUN_OVERRIDES = (
+    "optim.lr=1e-4",
+    "optim.betas=[0.9,0.999]",
+    "schedule.kind=constant",
+    "train.save_every_steps=0",
+    "tracking=none",
+    "launch.device=cpu",
+)
+"""Of our command line, what any contest of training shares; `peer_trl.py` says the same to TRL."""
 
 LESSON = """What bounds us is arithmetic: of a rank's CPU seconds, about two thirds are matrix
 products at the speed that a core reaches for them alone (100 GFLOP/s where it was profiled), half
@@ -129,17 +145,7 @@ def write_model(folder: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=32000,
-        hidden_size=256,
-        intermediate_size=688,
-        num_hidden_layers=8,
-        num_attention_heads=8,
-        max_position_embeddings=2048,
-        rms_norm_eps=1e-6,
-        initializer_range=0.02,
-        pad_token_id=0,
-    )
+    config = LlamaConfig(intermediate_size=688, rms_norm_eps=1e-6, **MODEL_SIZES)
     LlamaForCausalLM(config).save_pretrained(folder)
 
 
@@ -156,12 +162,7 @@ def our_overrides(folder: Path) -> list[str]:
         f"data.row_tokens={ROW_TOKENS}",
         f"batch.tokens_per_step={STEP_TOKENS}",
         f"batch.rows_per_micro_step={STEP_TOKENS // ROW_TOKENS // RANKS}",
-        "optim.lr=1e-4",
-        "optim.betas=[0.9,0.999]",
-        "schedule.kind=constant",
-        "train.save_every_steps=0",
-        "tracking=none",
-        "launch.device=cpu",
+        *RUN_OVERRIDES,
     ]
 
 
@@ -245,10 +246,7 @@ def store(runs: list[Measured], table: str, arguments: argparse.Namespace) -> No
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)
     name = f"train_cpu_{arguments.float32_matmul}"
-    with open(folder / f"{name}.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Measured)])
-        writer.writeheader()
-        writer.writerows(asdict(run) for run in runs)
+    write_runs(folder / f"{name}.csv", runs)
     loads = [run.load for run in runs]
     text = f"""# Training on two CPU processes: us and TRL
 
