@@ -5,7 +5,6 @@ positions go on from the prompt's and whose prefix is the prompt: what is comput
 what would be if it stood alone after its prompt.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,11 +26,6 @@ class Group(NamedTuple):
 
 
 Groups = tuple[Group, ...]
-
-
-def alone(responses: Sequence[Sequence[int]]) -> Groups:
-    """The groups of responses that share nothing: of each prompt only BOS is told apart."""
-    return tuple(Group(1, (len(tokens) - 1,)) for tokens in responses)
 
 
 @dataclass(frozen=True)

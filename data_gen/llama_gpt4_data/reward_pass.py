@@ -28,9 +28,7 @@ from llama_gpt4.errors import InputError, Preempted
 from llama_gpt4.program import SIGNALS, StopRequest, end_with_parent
 from llama_gpt4.ranks import share_cores
 from llama_gpt4_data.reward_backbone import positions
-from llama_gpt4_data.score import TOKENS_PER_BATCH, Scorer, batches_by_length, encoder
-
-Tokens = list[int]
+from llama_gpt4_data.score import TOKENS_PER_BATCH, Encoded, Scorer, batches_by_length, encoder
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def rewards_of(
     unique = list(tokens)
     batches = [
         [unique[i] for i in batch]
-        for batch in batches_by_length([len(tokens[key]) for key in unique], TOKENS_PER_BATCH)
+        for batch in batches_by_length([tokens[key] for key in unique], TOKENS_PER_BATCH)
     ]
     todo = [batch for batch in batches if not all(key in journal for key in batch)]
     read = [[tokens[key] for key in batch] for batch in todo]
@@ -135,7 +133,7 @@ def devices_of(device: str, processes: int | None) -> list[str]:
 
 
 def _computed(
-    batches: Sequence[list[Tokens]], folder: Path, devices: Sequence[str]
+    batches: Sequence[list[Encoded]], folder: Path, devices: Sequence[str]
 ) -> Generator[tuple[int, list[float]], None, None]:
     """The place and the rewards of each batch, as they come."""
     if len(devices) == 1 or len(batches) < 2:
@@ -178,7 +176,7 @@ def _begin(waiting: Any, processes: int) -> None:
     share_cores(processes)
 
 
-def _score(folder: Path, batch: list[Tokens]) -> list[float]:
+def _score(folder: Path, batch: list[Encoded]) -> list[float]:
     global _scorer
     if _scorer is None:
         _scorer = Scorer(folder, torch.device(_device))
@@ -191,12 +189,14 @@ def _model_hash(folder: Path) -> str:
     return digest((fingerprint(folder, names) + json.dumps(names)).encode())
 
 
-def _encoded(answers: dict[str, Scored], folder: Path) -> dict[str, Tokens]:
+def _encoded(answers: dict[str, Scored], folder: Path) -> dict[str, Encoded]:
     """Prompt and answer as tokens, all of which the model can read."""
     tokenizer = encoder(folder)
     prompts = tokenizer.encode_prompts([each.prompt for each in answers.values()])
     texts = tokenizer.encode_answers([each.text for each in answers.values()])
-    tokens = {k: [*p, *t] for k, p, t in zip(answers, prompts, texts, strict=True)}
+    tokens = {
+        k: Encoded(tuple(p), tuple(t)) for k, p, t in zip(answers, prompts, texts, strict=True)
+    }
     most = positions(described(folder))
     for key, ids in tokens.items():
         require(

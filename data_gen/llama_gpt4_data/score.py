@@ -2,7 +2,8 @@
 Hugging Face's `…ForSequenceClassification` with one label."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from llama_gpt4.architecture import described, from_hugging_face
 from llama_gpt4.config import require
 from llama_gpt4.errors import InputError
 from llama_gpt4.hub_attention import implementation
-from llama_gpt4_data.groups import alone
+from llama_gpt4_data.groups import Group, Groups
 from llama_gpt4_data.reward_backbone import hub_config, quiet, require_headed, require_reward_model
 from llama_gpt4_data.reward_examples import Compared
 from llama_gpt4_data.reward_model import HubReward, LlamaReward
@@ -27,6 +28,19 @@ TOKENS_PER_BATCH = 8192
 def rewards(model_folder: Path, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
     """The reward of each of `responses` to the rendered prompt in the same place."""
     return Scorer(model_folder).rewards(prompts, responses)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A response as tokens."""
+
+    prompt: tuple[int, ...]
+    """With BOS."""
+    answer: tuple[int, ...]
+    """With EOS."""
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.answer)
 
 
 class Scorer:
@@ -44,40 +58,66 @@ class Scorer:
         """The reward of each of `responses` to the rendered prompt in the same place."""
         starts = self._tokenizer.encode_prompts(prompts)
         ends = self._tokenizer.encode_answers(responses)
-        return self.rewards_of_tokens([[*s, *e] for s, e in zip(starts, ends, strict=True)])
+        return self.rewards_of_tokens(
+            [Encoded(tuple(s), tuple(e)) for s, e in zip(starts, ends, strict=True)]
+        )
 
     def rewards_of(self, compared: Compared) -> list[npt.NDArray[np.float64]]:
         """(K,) of the responses to each prompt."""
-        tokens = [compared.tokens_of(i) for i in range(compared.n)]
-        rewards = self.rewards_of_tokens([ids.tolist() for own in tokens for ids in own])
+        responses = []
+        for i in range(compared.n):
+            prompt = (*compared.prompt_of(i).tolist(),)
+            rows = (ids.tolist() for ids in compared.tokens_of(i))
+            responses.append([Encoded(prompt, (*ids[len(prompt) :],)) for ids in rows])
+        rewards = self.rewards_of_tokens([*chain(*responses)])
         require(
             bool(np.isfinite(rewards).all()), f"{self._folder} gives rewards that are no number"
         )
         found = iter(rewards)
-        return [np.array([next(found) for _ in own]) for own in tokens]
+        return [np.array([next(found) for _ in own]) for own in responses]
 
-    def rewards_of_tokens(self, responses: Sequence[Sequence[int]]) -> list[float]:
-        """The same of token ids: BOS, prompt, response and EOS of each."""
+    def rewards_of_tokens(self, responses: Sequence[Encoded]) -> list[float]:
+        """The same of token ids; a prompt is read once for its responses in a batch."""
         found = torch.empty(len(responses))
         with torch.no_grad():
-            for batch in batches_by_length([len(ids) for ids in responses], TOKENS_PER_BATCH):
-                tokens = np.concatenate([responses[i] for i in batch]).astype(np.int64)
-                groups = alone([responses[i] for i in batch])
-                read = self._model(torch.from_numpy(tokens).to(self._device), groups)
-                found[batch] = read.cpu()
+            for batch in batches_by_length(responses, TOKENS_PER_BATCH):
+                tokens, groups = grouped([responses[i] for i in batch])
+                found[batch] = self._model(torch.tensor(tokens).to(self._device), groups).cpu()
         return found.tolist()
 
 
-def batches_by_length(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
-    """Places of `lengths`, from the longest to the shortest, in batches that hold at most
-    `most_tokens` where all are padded to the first, or one place."""
+def batches_by_length(responses: Sequence[Encoded], most_tokens: int) -> list[list[int]]:
+    """Places of `responses` in batches that hold at most `most_tokens` where all are padded to the
+    longest, or one place. Responses to a prompt are neighbours, and prompts go from the one with
+    the longest response to the one with the shortest."""
+    longest: dict[tuple[int, ...], int] = {}
+    for each in responses:
+        longest[each.prompt] = max(longest.get(each.prompt, 0), len(each))
+    order = sorted(
+        range(len(responses)),
+        key=lambda i: (-longest[responses[i].prompt], responses[i].prompt, -len(responses[i])),
+    )
     batches: list[list[int]] = []
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= most_tokens:
+    width = 0
+    for i in order:
+        width = max(width, len(responses[i]))
+        if batches and width * (len(batches[-1]) + 1) <= most_tokens:
             batches[-1].append(i)
         else:
             batches.append([i])
+            width = len(responses[i])
     return batches
+
+
+def grouped(responses: Sequence[Encoded]) -> tuple[list[int], Groups]:
+    """The tokens of `responses`, where neighbours share their prompt, and what they are."""
+    tokens: list[int] = []
+    groups: list[Group] = []
+    for prompt, own in groupby(responses, key=lambda each: each.prompt):
+        answers = [each.answer for each in own]
+        tokens += chain(prompt, *answers)
+        groups.append(Group(len(prompt), tuple(map(len, answers))))
+    return tokens, tuple(groups)
 
 
 def encoder(folder: Path) -> Encoder:

@@ -1,6 +1,6 @@
 """Where a prompt and its responses lie when the prompt comes once."""
 
-from llama_gpt4_data.groups import Group, alone, layout, predictions
+from llama_gpt4_data.groups import Group, layout, predictions
 
 GROUPS = (Group(3, (2, 1, 4)), Group(1, (1,)), Group(2, (1, 1)))
 
@@ -25,9 +25,3 @@ def test_a_dummy_predicts_nothing() -> None:
     dummy = (Group(1, (0,)),)
     assert [x.tolist() for x in predictions(dummy)] == [[], [], []]
     assert layout(dummy).ends.tolist() == [0] and layout(dummy).document_lengths == (1,)
-
-
-def test_alone_each_lies_after_its_own_prompt() -> None:
-    plan = layout(alone([[1, 7, 8], [1]]))
-    assert plan.document_lengths == (3, 1) and plan.prefixes == (range(0), range(0))
-    assert plan.positions.tolist() == [0, 1, 2, 0]

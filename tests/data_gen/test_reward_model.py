@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from llama_gpt4_data.groups import Group, Groups, alone
+from llama_gpt4_data.groups import Group, Groups
 from llama_gpt4_data.reward_backbone import hub_config
 from llama_gpt4_data.reward_model import HubReward, LlamaReward, apart
 from torch import Tensor, nn
@@ -50,6 +50,11 @@ def llama() -> LlamaReward:
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     return model
+
+
+def alone(responses: list[list[int]]) -> Groups:
+    """Of a prompt each, which is BOS."""
+    return tuple(Group(1, (len(ids) - 1,)) for ids in responses)
 
 
 def read(model: nn.Module, responses: list[list[int]]) -> Tensor:

@@ -17,7 +17,7 @@ from llama_gpt4_data.reward_batches import RewardBatches
 from llama_gpt4_data.reward_config import ComparisonsConfig
 from llama_gpt4_data.reward_data import prepare
 from llama_gpt4_data.reward_model import HubReward, LlamaReward
-from llama_gpt4_data.score import Scorer
+from llama_gpt4_data.score import Encoded, Scorer
 from llama_gpt4_kernels.reference import REFERENCE
 from torch import nn
 
@@ -209,4 +209,7 @@ def test_a_run_exports_what_transformers_loads(opt: Path, tmp_path: Path) -> Non
     ids = AutoTokenizer.from_pretrained(run_dir / "model")("Why? Because.")["input_ids"]
     with torch.no_grad():
         truth = float(theirs(torch.tensor([ids])).logits)
-    assert Scorer(run_dir / "model").rewards_of_tokens([ids]) == pytest.approx([truth], abs=1e-5)
+    response = Encoded((*ids[:2],), (*ids[2:],))
+    assert Scorer(run_dir / "model").rewards_of_tokens([response]) == pytest.approx(
+        [truth], abs=1e-5
+    )
