@@ -116,7 +116,7 @@ interleaved saves; ratios are medians of the ratios within a round. Goal: a stal
 stall). Ours is hashed as well. *Training lost*: from the save's beginning until it is done, less
 what the steps taken meanwhile take without a save; with no core to spare, what is written behind
 training slows it. *More memory*: peak of a rank, measured in processes that save in one way only,
-beyond what it had before that way was set up; the page cache does not count.
+beyond the peak of a step before that way was set up; the page cache does not count.
 """
     )
 

@@ -190,7 +190,7 @@ def measure(trainer: Trainer, way: Any) -> dict[str, float]:
         began = time.perf_counter()
         trainer.step()
         clean.append(time.perf_counter() - began)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
+    forget_peak()
     dist.barrier()
     began, steps = time.perf_counter(), 0
     save = way.save()
@@ -206,6 +206,11 @@ def measure(trainer: Trainer, way: Any) -> dict[str, float]:
     dist.all_reduce(found, dist.ReduceOp.MAX)
     names = ("stall_seconds", "total_seconds", "lost_seconds", "peak_bytes")
     return {**dict(zip(names, found.tolist(), strict=True)), "step_seconds": median(clean)}
+
+
+def forget_peak() -> None:
+    """Let `VmHWM` be the peak from now on."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def memory_bytes(key: str) -> int:
@@ -231,7 +236,9 @@ def main() -> None:
     arguments = parser.parse_args()
     trainer = Trainer(arguments.folder, arguments.overrides)
     trainer.step()
-    before = memory_bytes("VmRSS")
+    forget_peak()
+    trainer.step()
+    before = memory_bytes("VmHWM")
     ways = {name: WAYS[name](trainer, arguments.folder) for name in arguments.ways}
     for repeat in range(-1, arguments.repeats):  # the first of each is a warm-up
         for name, way in ways.items():

@@ -9,6 +9,7 @@ complete. `saver.py` writes them; here they are found and read.
 
 import json
 import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -50,6 +51,9 @@ class RunState:
     best_eval_loss: float | None = None
     wandb_id: str | None = None
     """W&B's run."""
+
+    def is_bettered_by(self, eval_loss: float) -> bool:
+        return eval_loss < (math.inf if self.best_eval_loss is None else self.best_eval_loss)
 
 
 class Checkpoint:

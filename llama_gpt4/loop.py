@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,7 +78,6 @@ def fit(
     """
     run_dir, loop = Path(config.run_dir), config.train
     state, saved_step = start, start.step
-    saver = Saver(engine, architecture, config, ranks)
 
     def save() -> None:
         # Decided without a look at the disk, which may look different from another host.
@@ -91,35 +91,28 @@ def fit(
         for report in saver.reports():
             metrics.write({"step": state.step, **report})
 
-    try:
-        with saver:
-            if task.looks_first and state.step == 0:
-                _look(engine, task, 0, run_dir, ranks, metrics)
-            while state.step < plan.stop_step:
-                line, stopping = _train_step(
-                    engine, task, plan, config, ranks, state.step, stop, saver
-                )
-                state = replace(state, step=state.step + 1)
-                done = state.step == plan.stop_step
-                if state.step % loop.log_every_steps == 0 or done:
-                    metrics.write(line)
-                write_saves()
-                if _is_due(state.step, loop.eval_every_steps) or done:
-                    eval_loss = _look(engine, task, state.step, run_dir, ranks, metrics)
-                    if eval_loss < (
-                        math.inf if state.best_eval_loss is None else state.best_eval_loss
-                    ):
-                        state = replace(state, best_step=state.step, best_eval_loss=eval_loss)
-                        save()
-                if _is_due(state.step, loop.save_every_steps) or done or stopping:
+    with closing(metrics), Saver(engine, architecture, config, ranks) as saver:
+        if task.looks_first and state.step == 0:
+            _look(engine, task, 0, run_dir, ranks, metrics)
+        while state.step < plan.stop_step:
+            line, stopping = _train_step(engine, task, plan, config, ranks, state.step, stop, saver)
+            state = replace(state, step=state.step + 1)
+            done = state.step == plan.stop_step
+            if state.step % loop.log_every_steps == 0 or done:
+                metrics.write(line)
+            write_saves()
+            if _is_due(state.step, loop.eval_every_steps) or done:
+                eval_loss = _look(engine, task, state.step, run_dir, ranks, metrics)
+                if state.is_bettered_by(eval_loss):
+                    state = replace(state, best_step=state.step, best_eval_loss=eval_loss)
                     save()
-                if stopping or done:
-                    saver.finish()
-                    write_saves()
-                if stopping and not done:
-                    raise Preempted(f"saved step {state.step}; the same command resumes there")
-    finally:
-        metrics.close()
+            if _is_due(state.step, loop.save_every_steps) or done or stopping:
+                save()
+            if stopping or done:
+                saver.finish()
+                write_saves()
+            if stopping and not done:
+                raise Preempted(f"saved step {state.step}; the same command resumes there")
 
 
 def _look(

@@ -100,7 +100,7 @@ def remove_old(run_dir: Path, kept: Kept) -> None:
         is_room = kept.n_bytes is None or sum(n_bytes.values()) <= kept.n_bytes
         if step != kept.best_step and not (is_new and is_room):
             folder = step_folder(run_dir, step)
-            with _said_as_input_error(folder):
+            with _said_as_input_error(folder, "removed"):
                 folder.rename(_partial(folder))  # half of it is no checkpoint
                 shutil.rmtree(_partial(folder))
             del n_bytes[step]
@@ -147,11 +147,11 @@ def _bytes_of(folder: Path) -> int:
 
 
 @contextmanager
-def _said_as_input_error(folder: Path) -> Iterator[None]:
+def _said_as_input_error(folder: Path, what: str = "written") -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise InputError(
-            f"{folder} cannot be written: {error.strerror or error}. The checkpoints before it are "
-            "as they were; make room, and the same command resumes from the last"
+            f"{folder} cannot be {what}: {error.strerror or error}. The other checkpoints are as "
+            "they were: make room, and the same command resumes from the last"
         ) from error

@@ -31,7 +31,8 @@ class Staging:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         if self._stream is not None and n:
             # torch's own pinned memory is rounded up to a power of two.
-            _check(torch.cuda.cudart().cudaHostRegister(self._memory.data_ptr(), self.n_bytes, 0))
+            cudart = torch.cuda.cudart()
+            _require_success(cudart.cudaHostRegister(self._memory.data_ptr(), self.n_bytes, 0))
 
     @property
     def n_bytes(self) -> int:
@@ -39,7 +40,7 @@ class Staging:
 
     def close(self) -> None:
         if self._stream is not None and self.n_bytes:
-            _check(torch.cuda.cudart().cudaHostUnregister(self._memory.data_ptr()))
+            _require_success(torch.cuda.cudart().cudaHostUnregister(self._memory.data_ptr()))
 
     def mark(self) -> Any:
         """A point in the GPU's work, for `fill`; None without a GPU."""
@@ -81,5 +82,6 @@ def _by_kind(fragment: Fragment) -> Iterator[Tensor]:
         yield fragment.moments[kind]
 
 
-def _check(error: Any) -> None:
-    torch.cuda.check_error(int(error))
+def _require_success(error: Any) -> None:
+    if int(error):
+        raise RuntimeError(f"the CUDA runtime locks no host memory: {error}")

@@ -112,8 +112,8 @@ def test_a_save_that_fails_ends_the_run_in_one_line(engine: Any, config: TrainCo
             saver.finish()
         assert not saver.has_failed  # it is over with it
     assert str(caught.value) == (
-        f"{run_dir}/checkpoints/step-2 cannot be written: File too large. The checkpoints "
-        "before it are as they were; make room, and the same command resumes from the last"
+        f"{run_dir}/checkpoints/step-2 cannot be written: File too large. The other "
+        "checkpoints are as they were: make room, and the same command resumes from the last"
     )
     assert os.listdir(run_dir / "checkpoints") == ["step-1"]
     assert Checkpoint(step_folder(run_dir, 1)).damaged_files() == []

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -12,14 +13,15 @@ from llama_gpt4.zero_state import MOMENTS, Fragment, Range
 CPU = torch.device("cpu")
 
 
-def fragment(name: str, start: int, n: int) -> Fragment:
-    values = [torch.randn(n) for _ in range(3)]
+def fragment(name: str, start: int, n: int, device: str) -> Fragment:
+    values = [torch.randn(n, device=device) for _ in range(3)]
     return Fragment(name, start, values[0], dict(zip(MOMENTS, values[1:], strict=True)))
 
 
-def test_what_is_written_is_what_was_there_when_it_was_copied(tmp_path: Path) -> None:
-    fragments = [fragment("a", 0, 5), fragment("b", 7, 1000)]
-    staging = Staging([Range("a", 0, 5), Range("b", 7, 1000)], CPU)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_what_is_written_is_what_was_there_when_it_was_copied(device: str, tmp_path: Path) -> None:
+    fragments = [fragment("a", 0, 5, device), fragment("b", 7, 1000, device)]
+    staging = Staging([Range("a", 0, 5), Range("b", 7, 1000)], torch.device(device))
     staging.fill(fragments, staging.mark())
     truth = {f"{f.name}:{f.start}:master": f.master.clone() for f in fragments}
     for f in fragments:
@@ -29,7 +31,8 @@ def test_what_is_written_is_what_was_there_when_it_was_copied(tmp_path: Path) ->
     write_file(tmp_path / "file", staging.tensors())
     written = load_file(tmp_path / "file")
     assert written.keys() == truth.keys()
-    assert all(torch.equal(written[key], values) for key, values in truth.items())
+    assert all(torch.equal(written[key], values.cpu()) for key, values in truth.items())
+    staging.close()
 
 
 def test_it_takes_twelve_bytes_an_element_and_takes_them_at_once() -> None:

@@ -22,7 +22,7 @@ from llama_gpt4.compose import compose_training, freeze, load_resolved
 from llama_gpt4.errors import InputError
 from llama_gpt4.samples import Sample, store_samples
 from llama_gpt4.summary import Summary, Table, store_summary
-from llama_gpt4.tracker import CLOSE_SECONDS, Tracker, follow, require_installed
+from llama_gpt4.tracker import CLOSE_SECONDS, Tracker, follow, require_installed, run_id
 
 from ..command import CLI, ENVIRONMENT, FAST, metrics, train
 from .offline_runs import history, offline_records, summarised, tracked
@@ -85,6 +85,10 @@ def write(run_dir: Path, *steps: int) -> None:
             file.write(json.dumps({"step": step, "loss": 1 / step}) + "\n")
 
 
+def test_the_id_in_a_checkpoint_counts_where_the_run_directory_has_none(tmp_path: Path) -> None:
+    assert run_id(tmp_path, known="abc") == "abc" == run_id(tmp_path, known="def")
+
+
 @pytest.mark.e2e
 @pytest.mark.usefixtures("nobody_logged_in")
 def test_offline_with_the_same_id_after_a_restart(run_dir: Path) -> None:
@@ -119,6 +123,8 @@ def test_the_offline_file_holds_all_that_there_is_to_show(
     assert (run.project, run.job_type, list(run.tags)) == ("llama-gpt4", "train", ["tiny", "mine"])
     config = {item.key: json.loads(item.value_json) for item in run.config.update}
     assert config["optim"]["lr"] == 3e-3 and config["run_dir"] == str(run_dir)
+    manifest = json.loads((run_dir / "checkpoints" / "step-4" / "manifest.json").read_text())
+    assert manifest["state"]["wandb_id"] == run.run_id
 
     rows = history(file)
     written: dict[int, dict[str, Any]] = {}
