@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +37,18 @@ class StepBatches(Protocol):
     def micro_steps(self, step: int) -> int: ...
     def tokens(self, step: int) -> int: ...
     def target_tokens(self, step: int) -> int: ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody wants of a step beside the training."""
+
+    stop: bool
+    """By a signal: save and end."""
+    save: bool
+    """By `run_dir/save`."""
+    failed: bool
+    """By a checkpoint that could not be written: end."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ def fit(
     """Train from `start` to `plan.stop_step`, with metrics and checkpoints on the way.
 
     Raises `InputError` before the update where the loss is not finite, and `Preempted` after a save
-    when a signal asked any rank to stop.
+    when a signal asked any rank to stop. `run_dir/save`, once it is there, has the next step saved.
     """
     run_dir, loop = Path(config.run_dir), config.train
     state, saved_step = start, start.step
@@ -95,7 +107,7 @@ def fit(
         if task.looks_first and state.step == 0:
             _look(engine, task, 0, run_dir, ranks, metrics)
         while state.step < plan.stop_step:
-            line, stopping = _train_step(engine, task, plan, config, ranks, state.step, stop, saver)
+            line, asked = _train_step(engine, task, plan, config, ranks, state.step, stop, saver)
             state = replace(state, step=state.step + 1)
             done = state.step == plan.stop_step
             if state.step % loop.log_every_steps == 0 or done:
@@ -106,12 +118,12 @@ def fit(
                 if state.is_bettered_by(eval_loss):
                     state = replace(state, best_step=state.step, best_eval_loss=eval_loss)
                     save()
-            if _is_due(state.step, loop.save_every_steps) or done or stopping:
+            if _is_due(state.step, loop.save_every_steps) or done or asked.stop or asked.save:
                 save()
-            if stopping or done:
+            if asked.stop or done:
                 saver.finish()
                 write_saves()
-            if stopping and not done:
+            if asked.stop and not done:
                 raise Preempted(f"saved step {state.step}; the same command resumes there")
 
 
@@ -141,8 +153,8 @@ def _train_step(
     step: int,
     stop: StopRequest,
     saver: Saver,
-) -> tuple[dict[str, Any], bool]:
-    """One optimizer step; its line of metrics, and whether any rank was asked to stop."""
+) -> tuple[dict[str, Any], Asked]:
+    """One optimizer step; its line of metrics, and what is asked for on any rank."""
     began, waited = time.perf_counter(), 0.0
     progress = ranks.progress
     progress.step = step + 1
@@ -159,10 +171,10 @@ def _train_step(
     measured: list[dict[str, Tensor]] = []
     batches: list[Any] = []
     for micro_step in range(n):
-        asked = time.perf_counter()
         progress.at("waiting for data")
+        waits = time.perf_counter()
         batch = next(micro_batches)
-        waited += time.perf_counter() - asked
+        waited += time.perf_counter() - waits
         engine.set_gradient_accumulation_boundary(micro_step == n - 1)
         progress.at("forward pass")
         parts = task.parts_of(engine, batch)
@@ -172,10 +184,9 @@ def _train_step(
         measured.append({name: part.detach() for name, part in parts.items()})
         batches.append(batch)
     progress.at("adding the loss up")
-    totals, stops, failures = _agree(
-        measured, task, batches, step, ranks, [float(stop.received), float(saver.has_failed)]
-    )
-    if failures:
+    here = Asked(stop.received, saver.is_asked_for, saver.has_failed)
+    totals, asked = _agree(measured, task, batches, step, ranks, here)
+    if asked.failed:
         saver.fail()
     progress.at("update")
     saver.wait_until_copied()
@@ -201,7 +212,7 @@ def _train_step(
         "memory_bytes": peak_memory_bytes(ranks.device),
         "data_seconds": waited,
         "step_seconds": seconds,
-    }, stops > 0
+    }, asked
 
 
 def _agree(
@@ -210,10 +221,10 @@ def _agree(
     batches: list[Any],
     step: int,
     ranks: Ranks,
-    flags: list[float],
-) -> tuple[dict[str, float], float, float]:
-    """What the parts of the step, `measured` by micro-step, come to over all ranks, and on how many
-    of them each of the two flags is raised; one collective.
+    here: Asked,
+) -> tuple[dict[str, float], Asked]:
+    """What the parts of the step, `measured` by micro-step, come to over all ranks, and what is
+    asked for on any of them if `here` is on this one; one collective.
 
     It comes before the update, so that a loss that is not finite never reaches the weights.
     """
@@ -222,10 +233,12 @@ def _agree(
     is_bad = not all(math.isfinite(value) for value in values)
     culprits = [0.0] * ranks.world_size
     culprits[ranks.rank] = float(is_bad)
-    stops, failures, *summed = sum_over_ranks(
+    flags = [float(flag) for flag in astuple(here)]
+    summed = sum_over_ranks(
         [*flags, *([0.0] * len(values) if is_bad else values), *culprits], ranks
     )
-    totals, culprits = summed[: len(names)], summed[len(names) :]
+    asked = Asked(*(flag > 0 for flag in summed[: len(flags)]))
+    totals, culprits = summed[len(flags) :][: len(names)], summed[len(flags) + len(names) :]
     if any(culprits):
         first = next(rank for rank, bad in enumerate(culprits) if bad)
         records = [name for batch in batches for name in task.names_of(batch)]
@@ -238,7 +251,7 @@ def _agree(
         ]
         dist.broadcast_object_list(message, first)
         raise InputError(message[0])
-    return dict(zip(names, totals, strict=True)), stops, failures
+    return dict(zip(names, totals, strict=True)), asked
 
 
 @torch.no_grad()

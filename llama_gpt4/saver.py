@@ -8,15 +8,16 @@ on the collective that every step has anyway.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any, NoReturn, Self
 
 import torch.distributed as dist
+from torch import Tensor
 
 from llama_gpt4 import publication, zero_state
 from llama_gpt4.checkpoint import RunState
@@ -74,6 +75,7 @@ class Saver:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._save: _Save | None = None
         self._reports: list[dict[str, float]] = []
+        self._request = Path(config.run_dir) / "save"
 
     def __enter__(self) -> Self:
         return self
@@ -91,6 +93,8 @@ class Saver:
     def save(self, state: RunState) -> None:
         """Begin to save the engine as it is; all ranks call it. It waits for the save before."""
         self.finish()
+        if self._ranks.rank == 0:
+            self._request.unlink(missing_ok=True)
         folder = publication.step_folder(Path(self._config.run_dir), state.step)
         save = self._save = _Save(state, folder, began=time.perf_counter())
         with save.stalled():
@@ -104,6 +108,12 @@ class Saver:
         if self._save is not None:
             with self._save.stalled():
                 self._save.is_copied.wait()
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether somebody has put `run_dir/save` there: rank 0 looks, and takes it away when the
+        save begins."""
+        return self._ranks.rank == 0 and self._request.exists()
 
     @property
     def has_failed(self) -> bool:
@@ -165,9 +175,16 @@ class Saver:
             self._staging.fill(fragments, after)
         finally:
             save.is_copied.set()
-        publication.write_part(
-            save.folder, self._ranks.rank, self._staging.tensors(), self._staging.ranges
-        )
+        tensors = [
+            replace(tensor, pieces=self._seen(tensor.pieces)) for tensor in self._staging.tensors()
+        ]
+        publication.write_part(save.folder, self._ranks.rank, tensors, self._staging.ranges)
+
+    def _seen(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+        """`pieces`, each of which is a sign of life: all may be waiting for a slow disk."""
+        for piece in pieces:
+            self._ranks.progress.move()
+            yield piece
 
     def _publish(self, save: _Save) -> None:
         publication.publish(
