@@ -18,6 +18,7 @@ all end.
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -30,6 +31,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from llama_gpt4.deepspeed_command import DeepSpeedCommand
 from llama_gpt4.errors import ExitCode
 from llama_gpt4.program import ExitReport
 from llama_gpt4.ranks import Ranks
@@ -62,14 +64,23 @@ class Beat:
 
 
 class Heartbeat:
-    """That of this process, from entering to leaving."""
+    """That of this process, from entering to leaving.
+
+    It also takes the loss of the `deepspeed` command for a request to save and stop.
+    """
 
     def __init__(
-        self, run_dir: Path, ranks: Ranks, report: ExitReport, hang_seconds: float
+        self,
+        run_dir: Path,
+        ranks: Ranks,
+        report: ExitReport,
+        hang_seconds: float,
+        command: DeepSpeedCommand,
     ) -> None:
         self._run_dir, self._ranks, self._report = run_dir, ranks, report
         self._hang_seconds = hang_seconds
         self._beat_seconds = min(BEAT_SECONDS, hang_seconds / 4)
+        self._command = command
         self._trains = threading.get_ident()
         self._number = 0
         self._position: tuple[int, int] | None = None
@@ -92,7 +103,11 @@ class Heartbeat:
         self._thread.join()
 
     def _run(self) -> None:
+        is_asked_to_stop = False
         while not self._ended.wait(self._beat_seconds):
+            if not is_asked_to_stop and self._command.is_gone:
+                is_asked_to_stop = True
+                os.kill(os.getpid(), signal.SIGTERM)
             if self._beat().still_seconds >= self._hang_seconds:
                 self._explain()
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from llama_gpt4.compose import config_hash, freeze, require_consistent, run_config
 from llama_gpt4.config import RunConfig
+from llama_gpt4.deepspeed_command import DeepSpeedCommand
 from llama_gpt4.errors import InputError
 from llama_gpt4.program import ExitReport, StopRequest, end_with_parent, hold
 from llama_gpt4.room import lever_for_memory, require_room
@@ -120,6 +121,7 @@ def train(training: Training, config: RunConfig, prepared: Prepared, report: Exi
     """Everything after the data are there: from the meeting of the processes to the export."""
     from llama_gpt4.ranks import join, leave
 
+    command = DeepSpeedCommand()
     ranks = join(config.launch)
     from llama_gpt4 import checkpoint  # after joining: DeepSpeed decides on its device on import
     from llama_gpt4.export import export
@@ -144,7 +146,7 @@ def train(training: Training, config: RunConfig, prepared: Prepared, report: Exi
         _keep_report(prepared, run_dir)
         print(start_line(config, subject, plan, ranks, start.step), flush=True)
     with ExitStack() as whole_run, lever_for_memory(config):
-        with Heartbeat(run_dir, ranks, report, config.launch.hang_seconds):
+        with Heartbeat(run_dir, ranks, report, config.launch.hang_seconds, command):
             if start.step < plan.stop_step:
                 _fit(config, subject, plan, start, good, ranks, whole_run)
         leave()

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from llama_gpt4 import heartbeat
+from llama_gpt4.deepspeed_command import DeepSpeedCommand
 from llama_gpt4.heartbeat import Beat, Heartbeat, beat_file, described, explanation
 from llama_gpt4.program import ExitReport
 from llama_gpt4.ranks import Ranks
@@ -92,7 +93,7 @@ def wait_for(run_dir: Path, **wanted: Any) -> dict[str, Any]:
 def test_it_tells_where_the_process_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
     of = ranks()
-    with Heartbeat(tmp_path, of, ExitReport(), hang_seconds=1000):
+    with Heartbeat(tmp_path, of, ExitReport(), hang_seconds=1000, command=DeepSpeedCommand()):
         assert beat_of(tmp_path)["phase"] == "starting"
         of.progress.step = 7
         of.progress.at("update")
@@ -107,13 +108,20 @@ def test_it_tells_where_the_process_is(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_storage_that_is_gone_ends_nobody(tmp_path: Path) -> None:
-    with Heartbeat(tmp_path / "nowhere" / "at all", ranks(), ExitReport(), hang_seconds=1000):
+    with Heartbeat(
+        tmp_path / "nowhere" / "at all",
+        ranks(),
+        ExitReport(),
+        hang_seconds=1000,
+        command=DeepSpeedCommand(),
+    ):
         pass
 
 
 ALONE = """
 import sys, time, torch
 from pathlib import Path
+from llama_gpt4.deepspeed_command import DeepSpeedCommand
 from llama_gpt4.heartbeat import Heartbeat
 from llama_gpt4.program import ExitReport
 from llama_gpt4.ranks import Ranks
@@ -126,7 +134,7 @@ of.progress.at("update")
 def the_one_that_sleeps():
     time.sleep(600)
 
-with Heartbeat(report.run_dir, of, report, hang_seconds=0.2):
+with Heartbeat(report.run_dir, of, report, hang_seconds=0.2, command=DeepSpeedCommand()):
     the_one_that_sleeps()
 """
 
