@@ -7,6 +7,7 @@ has its numbers in the shape of our other results.
 
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -162,7 +163,7 @@ def _result(
     return {
         "metric": "lm_eval",
         "settings": asdict(config),
-        "model": config.model.name,
+        "model": os.path.normpath(config.model.path),
         "prompt": "the model's chat template; earlier turns for worked examples",
         "lm_eval": found["lm_eval_version"],
         "seeds": {key: value for key, value in found["config"].items() if key.endswith("_seed")},
