@@ -21,7 +21,10 @@ OF_RECORDS = frozenset({"instruction", "text", "turns", "answer", "question_id"}
 """Keys of which every line of a file of records, questions, answers or judgements has one."""
 
 NO_INPUT = frozenset(
-    {"", "<noinput>", "`<noinput>`", "noinput", "<no input>", "no input", "n/a", "none"}
+    {
+        *("", "<noinput>", "`<noinput>`", "noinput", "<no input>", "no input", "n/a", "n/a.", "-"),
+        *("none", "none.", "null", "nan", "无", "无输入", "没有输入", "不适用", "空"),
+    }
 )
 """What people write for "no input", compared without case and outer blanks; it becomes ""."""
 
@@ -41,6 +44,8 @@ class Record:
     """Place in a JSON array, from 0; line of a JSONL file, from 1."""
     is_cut: bool = False
     """Whether the output broke off at a limit, so that its end is not one to be learned."""
+    placeholder: str = ""
+    """What the file has for an input that only says that there is none, such as `<noinput>`."""
 
     @property
     def name(self) -> str:
@@ -179,13 +184,15 @@ def _record(value: Any, file: str, index: int) -> Record:
     output = text_of(value["output"], "output", name)
     if not instruction.strip():
         raise InputError(f"{name}: `instruction` is empty")
+    real_input = without_placeholder(input)
     return Record(
         instruction=instruction,
-        input=without_placeholder(input),
+        input=real_input,
         output=output,
         file=file,
         index=index,
         is_cut=is_cut,
+        placeholder="" if real_input else input.strip(),
     )
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from llama_gpt4.config import require_one_of
+from llama_gpt4.validators import answer_findings
 from llama_gpt4_data.requests import LENGTH_KEYS, Reply, Request
-from llama_gpt4_data.validators import answer_findings
 
 CONTINUE = {
     "en": "Continue your answer exactly where it stopped. Repeat nothing and add no remark.",

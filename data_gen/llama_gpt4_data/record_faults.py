@@ -9,20 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llama_gpt4.errors import InputError
-from llama_gpt4.questions import read_questions
+from llama_gpt4.decontamination import EvaluationOverlap
 from llama_gpt4.records import Record, json_values, parse_records, read_bytes, record_name
 from llama_gpt4.rouge import mixed, rouge_l
 from llama_gpt4.similarity import SimilarityIndex
+from llama_gpt4.validators import Finding, answer_findings, shown
 from llama_gpt4_data.check_config import CheckConfig
 from llama_gpt4_data.personal_data import personal_data
-from llama_gpt4_data.task_validators import (
-    media_task,
-    normalised_input,
-    placeholder_input,
-    url_only_input,
-)
-from llama_gpt4_data.validators import Finding, answer_findings, shown
+from llama_gpt4_data.task_validators import media_task, url_only_input
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,7 @@ class Entry:
         """What the cleaned file says: the same, but for a placeholder."""
         if "input" not in self.value:
             return self.value
-        return self.value | {"input": normalised_input(self.record.input)}
+        return self.value | {"input": self.record.input}
 
     def is_dropped(self, policies: Mapping[str, str]) -> bool:
         return any(policies[finding.rule] == "drop" for finding in self.findings)
@@ -54,7 +48,8 @@ def read_entries(file: str) -> list[Entry]:
 
 def find_faults(entries: Sequence[Entry], config: CheckConfig) -> None:
     """Note on each entry what is wrong with it."""
-    overlap = EvaluationOverlap(config) if config.evaluation_files else None
+    files, rouge_l = config.evaluation_files, config.evaluation_rouge_l
+    overlap = EvaluationOverlap(files, rouge_l, "evaluation_files") if files else None
     for entry in entries:
         entry.findings.extend(_own_faults(entry, config))
         found = overlap.with_question(entry.record.instruction) if overlap else None
@@ -66,40 +61,13 @@ def find_faults(entries: Sequence[Entry], config: CheckConfig) -> None:
         _find_near_duplicates(unlike, config.near_duplicate_rouge_l)
 
 
-class EvaluationOverlap:
-    """Finds instructions that equal a question of the evaluation, or resemble one."""
-
-    def __init__(self, config: CheckConfig) -> None:
-        self._index = SimilarityIndex(config.evaluation_rouge_l)
-        self._names: list[str] = []
-        self._exact: dict[str, str] = {}
-        for file in config.evaluation_files:
-            if not file.startswith("sample:") and not Path(file).exists():
-                raise InputError(f"evaluation_files names {file}, which does not exist")
-            for question in read_questions(file):
-                name = f"{Path(file).name} {question.question_id}"
-                self._index.add(question.instruction)
-                self._names.append(name)
-                self._exact.setdefault(question.instruction.strip(), name)
-
-    def with_question(self, instruction: str) -> str | None:
-        """Which question, and how alike."""
-        equal = self._exact.get(instruction.strip())
-        if equal is not None:
-            return f"equals {equal}: {shown(instruction)}"
-        similar = self._index.similar(instruction)
-        if not similar:
-            return None
-        return f"{similar[0].f:.2f} {self._names[similar[0].number]}: {shown(instruction)}"
-
-
 def _own_faults(entry: Entry, config: CheckConfig) -> Iterator[Finding]:
-    record, value = entry.record, entry.value
+    record = entry.record
     instruction, input, output = record.instruction, record.input, record.output
     yield from answer_findings(instruction, input, output, config.language)
     faults = {
         "length": _beyond_length(output, config),
-        "placeholder_input": placeholder_input(value.get("input") or ""),
+        "placeholder_input": shown(record.placeholder) if record.placeholder else None,
         "url_only_input": url_only_input(instruction, input),
         "media_task": media_task(instruction),
         "personal_data": _personal_data(record),

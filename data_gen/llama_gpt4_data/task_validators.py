@@ -2,12 +2,8 @@
 
 import re
 
-from llama_gpt4.records import without_placeholder
-from llama_gpt4_data.validators import shown
+from llama_gpt4.validators import shown
 
-_NOTHING = frozenset(
-    ("无", "无输入", "没有输入", "不适用", "空", "null", "nan", "-", "none.", "n/a.")
-)
 _URLS = re.compile(r"\s*(?:(?:https?://|www\.)\S+[\s,;，；]*)+")
 _ABOUT_LINKS = re.compile(
     r"\b(?:domain|protocol|valid|encod|shorten|pars|extract|format|host)|域名|协议|有效|解析|格式",
@@ -49,17 +45,6 @@ _NEEDS_MEDIA = re.compile(
     r"|录音|图表|图(?![书形案]))",
     re.IGNORECASE,
 )
-
-
-def placeholder_input(input: str) -> str | None:
-    """An input that only says that there is none; it becomes empty."""
-    is_placeholder = input.strip() and not normalised_input(input)
-    return shown(input) if is_placeholder else None
-
-
-def normalised_input(input: str) -> str:
-    """`input`, or "" where it only says that there is none."""
-    return "" if input.strip().lower() in _NOTHING else without_placeholder(input)
 
 
 def url_only_input(instruction: str, input: str) -> str | None:

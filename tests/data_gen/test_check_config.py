@@ -4,10 +4,10 @@ from dataclasses import fields
 
 import pytest
 from llama_gpt4_data.check_config import AnswerPolicy, CheckConfig
-from llama_gpt4_data.validators import ANSWER_VALIDATORS
 
 from llama_gpt4.compose import compose
 from llama_gpt4.errors import InputError
+from llama_gpt4.validators import ANSWER_VALIDATORS
 
 
 def config(*overrides: str) -> CheckConfig:

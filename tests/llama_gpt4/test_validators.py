@@ -1,9 +1,9 @@
 """Faults of answers: what is one, and what only looks like one."""
 
 import pytest
-from llama_gpt4_data.validators import ANSWER_VALIDATORS, Finding, answer_findings, shown
 
 from llama_gpt4.prompt import render_prompt
+from llama_gpt4.validators import ANSWER_VALIDATORS, Finding, answer_findings, shown
 
 LONG = "The tree gives shade in summer. It keeps the soil in place as well. " * 10
 LONG_ZH = "树木在夏天提供阴凉。它们还能保持水土。" * 10

@@ -1,0 +1,38 @@
+"""Instructions that a model must not be trained on, because it will be evaluated on them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from llama_gpt4.errors import InputError
+from llama_gpt4.questions import read_questions
+from llama_gpt4.similarity import SimilarityIndex
+from llama_gpt4.validators import shown
+
+
+class EvaluationOverlap:
+    """Finds instructions that equal a question of the evaluation, or resemble one."""
+
+    def __init__(self, files: Sequence[str], rouge_l: float, key: str) -> None:
+        """Of the questions in `files`, which the user gave as `key`. Similar is what has a ROUGE-L
+        F above `rouge_l`, over words and single characters of Chinese."""
+        self._index = SimilarityIndex(rouge_l)
+        self._names: list[str] = []
+        self._exact: dict[str, str] = {}
+        for file in files:
+            if not file.startswith("sample:") and not Path(file).exists():
+                raise InputError(f"{key} names {file}, which does not exist")
+            for question in read_questions(file):
+                name = f"{Path(file).name} {question.question_id}"
+                self._index.add(question.instruction)
+                self._names.append(name)
+                self._exact.setdefault(question.instruction.strip(), name)
+
+    def with_question(self, instruction: str) -> str | None:
+        """Which question, and how alike."""
+        equal = self._exact.get(instruction.strip())
+        if equal is not None:
+            return f"equals {equal}: {shown(instruction)}"
+        similar = self._index.similar(instruction)
+        if not similar:
+            return None
+        return f"{similar[0].f:.2f} {self._names[similar[0].number]}: {shown(instruction)}"
