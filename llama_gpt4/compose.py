@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from llama_gpt4.architecture import hidden_size_of
-from llama_gpt4.config import RunConfig, TrainConfig
+from llama_gpt4.config import DataConfig, RunConfig, TrainConfig
 from llama_gpt4.deepspeed_config import deepspeed_config
 from llama_gpt4.errors import InputError
 from llama_gpt4.hub import local_snapshot
@@ -120,6 +120,9 @@ def compose_run(program: str, overrides: Sequence[str]) -> RunConfig:
             ),
         ),
     )
+    if isinstance(config.data, DataConfig):
+        files = [_absolute_file(name) for name in config.data.decontaminate]
+        config = replace(config, data=replace(config.data, decontaminate=files))
     if isinstance(config, TrainConfig) and (asked := config.evaluation).questions is not None:
         questions = _absolute_file(asked.questions)
         config = replace(config, evaluation=replace(asked, questions=questions))

@@ -6,19 +6,9 @@ Values live in `conf/` only, so no field has a default here. Lengths are counted
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from llama_gpt4.data_config import DataConfig, FilesConfig
 from llama_gpt4.deepspeed_keys import require_known
-from llama_gpt4.errors import InputError
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise `InputError(message)` unless `condition` holds."""
-    if not condition:
-        raise InputError(message)
-
-
-def require_one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise `InputError` unless `value` is one of `allowed`."""
-    require(value in allowed, f"{key}={value} is not one of {', '.join(allowed)}")
+from llama_gpt4.errors import InputError, require, require_one_of
 
 
 @dataclass(kw_only=True)
@@ -99,58 +89,6 @@ class TokenizerConfig:
     """A tokenizer.model or tokenizer.json, or its folder; null: the one beside `model.path`."""
     vocab_size: int
     """Pieces of the tokenizer that is trained on the data when there is no path at all."""
-
-
-@dataclass(kw_only=True)
-class ValidationConfig:
-    """What the model is evaluated on while it trains; both empty: nothing."""
-
-    files: list[str]
-    share: float
-    """Share of the training records held out, drawn by `seed`; 0 holds out none."""
-
-    def __post_init__(self) -> None:
-        require(0 <= self.share < 1, f"data.validation.share={self.share} is not within [0, 1)")
-        require(
-            not (self.files and self.share),
-            "data.validation.files and data.validation.share are both given: keep one",
-        )
-
-
-@dataclass(kw_only=True)
-class FilesConfig:
-    """Which files become tokens, and where these are kept: what every program that trains has."""
-
-    files: list[str]
-    """JSON or JSONL, also .gz or .zst; Parquet; a folder that `datasets` saved; `hub:owner/name` or
-    `hub:owner/name:split`; `sample:<name>` are the shipped ones."""
-    row_tokens: int
-    """T: the longest example, and the length of a packed row."""
-    too_long: str
-    """An example longer than `row_tokens`: `drop` it (counted), or stop with an `error`."""
-    cache_dir: str
-    """Where tokenised data is kept; shared storage when several hosts train."""
-    validation: ValidationConfig
-
-    def __post_init__(self) -> None:
-        require(bool(self.files), "data.files is empty: name at least one file")
-        require(self.row_tokens >= 2, f"data.row_tokens={self.row_tokens} must be at least 2")
-        require_one_of("data.too_long", self.too_long, ("drop", "error"))
-
-
-@dataclass(kw_only=True)
-class DataConfig(FilesConfig):
-    """From files of Alpaca records to rows of tokens."""
-
-    batching: str
-    """`pack`: whole examples share a row of T tokens; `pad`: one example a row, as in the paper."""
-    last_window: str
-    """The last, short batch of an epoch: `keep` it, or `drop` it as the paper's recipes do."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_one_of("data.batching", self.batching, ("pack", "pad"))
-        require_one_of("data.last_window", self.last_window, ("keep", "drop"))
 
 
 @dataclass(kw_only=True)

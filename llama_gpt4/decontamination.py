@@ -17,7 +17,7 @@ class EvaluationOverlap:
         F above `rouge_l`, over words and single characters of Chinese."""
         self._index = SimilarityIndex(rouge_l)
         self._names: list[str] = []
-        self._exact: dict[str, str] = {}
+        self._exact: dict[str, list[str]] = {}
         for file in files:
             if not file.startswith("sample:") and not Path(file).exists():
                 raise InputError(f"{key} names {file}, which does not exist")
@@ -25,14 +25,12 @@ class EvaluationOverlap:
                 name = f"{Path(file).name} {question.question_id}"
                 self._index.add(question.instruction)
                 self._names.append(name)
-                self._exact.setdefault(question.instruction.strip(), name)
+                self._exact.setdefault(question.instruction.strip(), []).append(name)
 
     def with_question(self, instruction: str) -> str | None:
-        """Which question, and how alike."""
+        """Which questions, the most similar first, and how alike."""
         equal = self._exact.get(instruction.strip())
         if equal is not None:
-            return f"equals {equal}: {shown(instruction)}"
-        similar = self._index.similar(instruction)
-        if not similar:
-            return None
-        return f"{similar[0].f:.2f} {self._names[similar[0].number]}: {shown(instruction)}"
+            return f"equals {', '.join(equal)}: {shown(instruction)}"
+        similar = [f"{m.f:.2f} {self._names[m.number]}" for m in self._index.similar(instruction)]
+        return f"{', '.join(similar)}: {shown(instruction)}" if similar else None

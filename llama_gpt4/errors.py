@@ -19,3 +19,14 @@ class InputError(Exception):
 
 class Preempted(Exception):
     """A signal asked the run to stop; whatever had to be saved is saved."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `InputError(message)` unless `condition` holds."""
+    if not condition:
+        raise InputError(message)
+
+
+def require_one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise `InputError` unless `value` is one of `allowed`."""
+    require(value in allowed, f"{key}={value} is not one of {', '.join(allowed)}")

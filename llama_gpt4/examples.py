@@ -16,6 +16,20 @@ from llama_gpt4.records import record_name
 Ints = npt.NDArray[np.int64]
 Report = dict[str, Any]
 
+DROPPED_FOR = {
+    "empty_output": "an empty output",
+    "cut_output": "an output that broke off",
+    "cut_start": "an output without its first letters",
+    "placeholder_input": "an input that is none",
+    "wrong_language": "another language than their file's",
+    "evaluation_overlap": "overlap with the evaluation",
+    "prompt_fills_row": "a prompt that fills the row",
+    "too_long": "their length",
+    "duplicate": "being there already",
+    "same_prompt": "a prompt that is there already",
+}
+"""In words, by the finding."""
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
@@ -63,9 +77,11 @@ class Prepared:
     unk_id: int | None
     report: Report
     """For `train` and `validation` (or None): records `read` = `used` + the sum of `dropped`, which
-    counts by reason; `tokens` and `target_tokens` of the used; `longest` of them;
-    `length_99_percent` and `length_100_percent`: the row that would hold so many of the answered.
-    """
+    counts by finding. `findings`: by rule, its `policy`, how many records were `found` and for how
+    many it is the reason that they are `dropped`, and the `records`. `sources`: each file, and the
+    `language` of nearly all of its answers. `tokens` and `target_tokens` of the used, `longest` of
+    them; `length_99_percent` and `length_100_percent`: the row that would hold so many of what was
+    tokenised, `lengths` in a histogram; `languages`: what their answers cost in tokens."""
     asked: Asked
     """What the model is asked while it trains."""
 
@@ -82,6 +98,7 @@ def open_prepared(data: FilesConfig, folder: Path) -> Prepared:
         }
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} is damaged ({error}): delete it and start again") from error
+    _name_files(data, meta["report"])
     return Prepared(
         folder=folder,
         key=folder.name,
@@ -107,6 +124,17 @@ def _open_examples(folder: Path, dtype: np.dtype[Any], files: list[str]) -> Exam
     return Examples(lengths, prompt_lengths, tokens, offsets, table[:, 3:], files)
 
 
+def _name_files(data: FilesConfig, report: Report) -> None:
+    """Put the names that `data` has for the files where the cache has their numbers."""
+    for part, of_part in report.items():
+        if of_part is None:
+            continue
+        files = files_of(data, part)
+        found = (place for rule in of_part["findings"].values() for place in rule["records"])
+        for place in (*of_part["sources"], *found):
+            place["file"] = files[place["file"]]
+
+
 def files_of(data: FilesConfig, part: str) -> list[str]:
     """Where the records of `part` come from."""
     return data.validation.files if part == "validation" and data.validation.files else data.files
@@ -118,22 +146,54 @@ def report_lines(prepared: Prepared) -> list[str]:
     for part, report in prepared.report.items():
         if report is None:
             continue
-        empty, cut, long = (
-            report["dropped"][why] for why in ("empty_output", "cut_output", "too_long")
-        )
-        broken = f"{cut:,} for an output that broke off, " if cut else ""
         lines.append(
-            f"{part}: {report['read']:,} records read, {report['used']:,} used, {empty:,} dropped "
-            f"for an empty output, {broken}{long:,} dropped for their length"
+            f"{part}: {report['read']:,} records read, {report['used']:,} used, "
+            f"{dropped_words(report['dropped'])}"
         )
+        kept = [
+            f"{finding['found']:,} {rule}"
+            for rule, finding in report["findings"].items()
+            if finding["policy"] == "keep" and finding["found"]
+        ]
+        if kept:
+            lines.append(
+                f"{part}: found and kept: {', '.join(kept)}; `llama-gpt4 prepare` lists them"
+            )
         lines.append(
             f"{part}: {report['tokens']:,} tokens, {report['target_tokens']:,} of them learned; "
             f"the longest example has {report['longest']:,}"
         )
-        if long:
-            lines.append(
-                f"{part}: data.row_tokens={report['length_99_percent']} would hold 99 % of the "
-                f"examples, data.row_tokens={report['length_100_percent']} all"
-            )
+        if report["length_100_percent"] > report["longest"]:
+            lines.append(f"{part}: {row_advice(report)}")
     lines += [f"vocabulary: {prepared.vocab_size:,} pieces", f"tokens: {prepared.folder}"]
     return [*lines, f"asked: {prepared.asked.described}"] if prepared.asked.prompts else lines
+
+
+def dropped_words(dropped: dict[str, int]) -> str:
+    """What was dropped for what."""
+    words = [f"{n:,} dropped for {DROPPED_FOR[rule]}" for rule, n in dropped.items() if n]
+    return ", ".join(words) or "none dropped"
+
+
+def row_advice(report: Report) -> str:
+    """Which rows would hold what this one does not."""
+    return (
+        f"data.row_tokens={report['length_99_percent']} would hold 99 % of the examples, "
+        f"data.row_tokens={report['length_100_percent']} all"
+    )
+
+
+def require_accepted(report: Report) -> None:
+    """Refuse data in which something is found that has the policy `error`."""
+    for part, of_part in report.items():
+        for rule, finding in of_part["findings"].items() if of_part else ():
+            if finding["policy"] != "error" or not finding["found"]:
+                continue
+            n, key, first = finding["found"], f"data.policy.{rule}", finding["records"][0]
+            has = "1 record for {} has it" if n == 1 else f"{n:,} records for {{}} have it"
+            mend = f"{row_advice(of_part)}, or" if rule == "too_long" else "mend what is there, or"
+            raise InputError(
+                f"{key}=error, and {has.format(part)}, first "
+                f"{record_name(first['file'], first['record'])} ({first['found']}); "
+                f"`llama-gpt4 prepare` lists all: {mend} say {key}=drop"
+            )

@@ -60,6 +60,9 @@ class Tokenizer:
         self._continuation = Backend.from_str(json.dumps(plain | bare))
         has_bytes = plain["model"]["byte_fallback"] and ids.keys() >= set(BYTE_PIECES)
         self._mark_ids = [ids[BYTE_PIECES[byte]] for byte in MARK.encode() if has_bytes]
+        # A newline is a byte piece in every text: it does not count as one that has no piece.
+        self.fallback_ids = [ids[piece] for piece in BYTE_PIECES[0x80:] if has_bytes]
+        """Of the pieces that spell characters which have none; empty: there is no such spelling."""
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":

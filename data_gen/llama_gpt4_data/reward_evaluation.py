@@ -12,7 +12,8 @@ import numpy as np
 from llama_gpt4.answer import PATHS, TrainedModel, quote_values
 from llama_gpt4.architecture import described
 from llama_gpt4.compose import compose
-from llama_gpt4.config import ValidationConfig, require
+from llama_gpt4.config import require
+from llama_gpt4.data_config import FilesPolicy, ValidationConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import run_program
@@ -75,7 +76,7 @@ def tokenised(
     data = ComparisonFilesConfig(
         files=files,
         row_tokens=longest or UNLIMITED,
-        too_long="drop",
+        policy=FilesPolicy(too_long="drop"),
         out_of_range="keep",
         cache_dir=str(folder),
         validation=ValidationConfig(files=[], share=0.0),

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from llama_gpt4.errors import InputError
+from llama_gpt4.example_writer import CHUNK_RECORDS, check_too_long, row_that_keeps
 from llama_gpt4.examples import files_of
 from llama_gpt4.language import language_of
-from llama_gpt4.prepare import CHUNK_RECORDS, check_too_long, row_that_keeps
 from llama_gpt4.prompt import render_chat, render_prompt
 from llama_gpt4_data.comparisons import Comparison
 from llama_gpt4_data.pairs import UNKNOWN, Pair, Paired, paired

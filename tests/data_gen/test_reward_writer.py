@@ -120,6 +120,6 @@ def test_a_long_response_takes_its_pairs_along(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 of 5 examples for train are longer"):
         prepare(
             reward_config(
-                tmp_path, f"data.files=[{tmp_path}/comparisons.json]", "data.too_long=error"
+                tmp_path, f"data.files=[{tmp_path}/comparisons.json]", "data.policy.too_long=error"
             )
         )

@@ -8,7 +8,10 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from llama_gpt4.config import DataConfig, TrainConfig, ValidationConfig
+from llama_gpt4.config import TrainConfig
+from llama_gpt4.data_config import DataConfig, DataPolicy, ValidationConfig
+from llama_gpt4.prompt import render_prompt
+from llama_gpt4.records import read_records
 
 VALUES: dict[str, Any] = {
     "program": "train",
@@ -36,7 +39,20 @@ VALUES: dict[str, Any] = {
     "data": {
         "files": ["sample:en"],
         "row_tokens": 512,
-        "too_long": "drop",
+        "policy": {
+            "empty_output": "drop",
+            "cut_output": "drop",
+            "cut_start": "keep",
+            "placeholder_input": "keep",
+            "wrong_language": "keep",
+            "evaluation_overlap": "drop",
+            "prompt_fills_row": "drop",
+            "too_long": "drop",
+            "duplicate": "drop",
+            "same_prompt": "keep",
+        },
+        "decontaminate": [],
+        "decontaminate_rouge_l": 0.7,
         "batching": "pack",
         "last_window": "keep",
         "cache_dir": "",  # below tmp_path
@@ -113,6 +129,7 @@ def train_config(tmp_path: Path) -> Callable[..., TrainConfig]:
 def _to_config(values: dict[str, Any]) -> TrainConfig:
     data = dict(values["data"])
     data["validation"] = ValidationConfig(**data["validation"])
+    data["policy"] = DataPolicy(**data["policy"])
     sections = get_type_hints(TrainConfig)
     return TrainConfig(
         **{
@@ -122,6 +139,30 @@ def _to_config(values: dict[str, Any]) -> TrainConfig:
         },
         data=DataConfig(**data),
     )
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer trained once on the bilingual sample; most tests need no other."""
+    from llama_gpt4.tokenizer import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("tokenizer")
+    records = read_records("sample:en") + read_records("sample:zh")
+    texts = [render_prompt(r.instruction, r.input) for r in records]
+    train_tokenizer(texts + [r.output for r in records], 1024, folder / "tokenizer.model")
+    return folder
+
+
+@pytest.fixture
+def config_for(
+    train_config: Callable[..., TrainConfig], tokenizer_folder: Path
+) -> Callable[..., TrainConfig]:
+    """`train_config` with the session's tokenizer."""
+
+    def make(**changes: Any) -> TrainConfig:
+        return train_config(**{"tokenizer.path": str(tokenizer_folder), **changes})
+
+    return make
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_gpt4 import batches as batches_module
+from llama_gpt4.audit import RULES
 from llama_gpt4.batches import Batch, Batches, evaluation_batches, target_weights
-from llama_gpt4.config import DataConfig, ValidationConfig
+from llama_gpt4.data_config import DataConfig, DataPolicy, ValidationConfig
 from llama_gpt4.errors import InputError
 
 ROW = 16
@@ -43,7 +44,9 @@ def small(*sizes: tuple[int, int]) -> SmallExamples:
 DATA = DataConfig(
     files=["records.json"],
     row_tokens=ROW,
-    too_long="drop",
+    policy=DataPolicy(**dict.fromkeys(RULES, "drop")),
+    decontaminate=[],
+    decontaminate_rouge_l=0.7,
     batching="pack",
     last_window="keep",
     cache_dir="cache",

@@ -6,14 +6,18 @@ from pathlib import Path
 import pytest
 
 from llama_gpt4.cache import cached
-from llama_gpt4.config import FilesConfig, ValidationConfig
+from llama_gpt4.data_config import FilesConfig, FilesPolicy, ValidationConfig
 from llama_gpt4.errors import InputError
 
 
 def files(cache: Path) -> FilesConfig:
     validation = ValidationConfig(files=[], share=0.0)
     return FilesConfig(
-        files=["a.json"], row_tokens=8, too_long="drop", cache_dir=str(cache), validation=validation
+        files=["a.json"],
+        row_tokens=8,
+        policy=FilesPolicy(too_long="drop"),
+        cache_dir=str(cache),
+        validation=validation,
     )
 
 

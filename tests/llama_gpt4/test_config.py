@@ -19,7 +19,7 @@ Make = Callable[..., TrainConfig]
         ("model.n_layers", 0),
         ("model.hidden_size", 34),
         ("data.row_tokens", 1),
-        ("data.too_long", "cut"),
+        ("data.policy.too_long", "cut"),
         ("data.batching", "both"),
         ("data.last_window", "maybe"),
         ("data.validation.share", 1.0),

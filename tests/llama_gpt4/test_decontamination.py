@@ -16,6 +16,7 @@ REAL_DATA = os.environ.get("LLAMA_GPT4_REAL_DATA")
 @pytest.fixture
 def overlap(tmp_path: Path) -> EvaluationOverlap:
     asked = ["Which trees grow best in the north of Spain?", "???", "请列出四种生长在欧洲的树木。"]
+    asked += ["Write a poem.", "Write a poem."]
     lines = [json.dumps({"question_id": n, "text": text}) for n, text in enumerate(asked)]
     (tmp_path / "questions.jsonl").write_text("\n".join(lines))
     return EvaluationOverlap([str(tmp_path / "questions.jsonl")], 0.7, "the.key")
@@ -26,6 +27,8 @@ def overlap(tmp_path: Path) -> EvaluationOverlap:
     [
         ("Which trees grow best in the north of Spain? ", "equals questions.jsonl 0: Which"),
         ("Which trees grow best in the north of Italy?", "0.89 questions.jsonl 0: Which trees"),
+        ("Write a poem.", "equals questions.jsonl 3, questions.jsonl 4: Write"),
+        ("write a poem", "1.00 questions.jsonl 3, 1.00 questions.jsonl 4: write"),
         (" ???", "equals questions.jsonl 1: ???"),  # has no words
         ("请列出四种生长在欧洲的树木", "1.00 questions.jsonl 2: 请列出"),
         ("请列出三种生长在欧洲的树木。", "0.92 questions.jsonl 2: 请列出"),

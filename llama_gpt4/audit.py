@@ -1,0 +1,200 @@
+"""What is found in the records of a part of the data, and what becomes of each.
+
+A record is asked by the rules in their order: faults of its text, then the length in tokens of what
+those leave, then whether an earlier record that is used is the same. It is listed under every rule
+that finds something, and counted as dropped under the first whose policy does not keep it, so
+
+    read = used + the sum of dropped over the rules.
+
+The policy `error` drops as well; whoever wants to train on the result is refused.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from llama_gpt4.data_config import DataConfig
+from llama_gpt4.decontamination import EvaluationOverlap
+from llama_gpt4.language import language_of
+from llama_gpt4.records import Record
+from llama_gpt4.validators import cut_start, empty, shown, wrong_language
+
+TEXT_RULES = (
+    "empty_output",
+    "cut_output",
+    "cut_start",
+    "placeholder_input",
+    "wrong_language",
+    "evaluation_overlap",
+)
+LENGTH_RULES = ("prompt_fills_row", "too_long")
+EARLIER_RULES = ("duplicate", "same_prompt")
+RULES = (*TEXT_RULES, *LENGTH_RULES, *EARLIER_RULES)
+
+LANGUAGES = ("en", "zh", "other", "no words")
+"""Of answers."""
+CLAIM_SHARE = 0.9
+"""Of its answers that are in one language, from which on a file claims to be in it."""
+GLANCE_CHARACTERS = 120
+"""Enough to tell the language of nearly all texts; who looks like a fault is read in full."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A record that is read, and the language of its answer."""
+
+    record: Record
+    language: str
+
+
+class Audit:
+    """Asks the records of one part, in their order, and remembers what was found."""
+
+    def __init__(self, data: DataConfig, files: Sequence[str], part: str) -> None:
+        self._policy: dict[str, str] = asdict(data.policy)
+        self._row_tokens = data.row_tokens
+        self._numbers = {file: number for number, file in enumerate(files)}
+        self._overlap = None
+        # What is evaluated on is looked for in what is trained on.
+        if data.decontaminate and part == "train":
+            self._overlap = EvaluationOverlap(
+                data.decontaminate, data.decontaminate_rouge_l, "data.decontaminate"
+            )
+        self._first_of_prompt: dict[tuple[str, str], Record] = {}
+        self._first: dict[tuple[str, str, str], Record] = {}
+        self._found: dict[str, list[dict[str, Any]]] = {rule: [] for rule in RULES}
+        self._read: Counter[str] = Counter()
+        self._used: Counter[str] = Counter()
+        self._claims: dict[str, str | None] = {}
+        self.dropped: Counter[str] = Counter({rule: 0 for rule in RULES})
+
+    def read(self, records: Sequence[Record]) -> list[Entry]:
+        """Those of all `records` that no fault of their text drops."""
+        entries = [Entry(record, answer_language(record.output)) for record in records]
+        self._read.update(record.file for record in records)
+        self._claims = claims(entries)
+        return [entry for entry in entries if self._stays(entry.record, self._text_faults(entry))]
+
+    def takes(self, entry: Entry, prompt_tokens: int, tokens: int) -> bool:
+        """Whether an entry that was left is used; it has so many tokens in all."""
+        record = entry.record
+        faults = self._length_faults(prompt_tokens, tokens)
+        if not self._stays(record, faults) or not self._stays(record, self._earlier(record)):
+            return False
+        self._first_of_prompt.setdefault((record.instruction, record.input), record)
+        self._first.setdefault((record.instruction, record.input, record.output), record)
+        self._used[record.file] += 1
+        return True
+
+    def place_of(self, record: Record) -> tuple[int, int]:
+        """The number of its file, and its place there."""
+        return self._numbers[record.file], record.index
+
+    def report(self) -> dict[str, Any]:
+        """What was found, rule by rule, and what the files hold; files are given by number."""
+        return {
+            "read": self._read.total(),
+            "used": self._used.total(),
+            "dropped": dict(self.dropped),
+            "findings": {
+                rule: {
+                    "policy": self._policy[rule],
+                    "found": len(self._found[rule]),
+                    "dropped": self.dropped[rule],
+                    "records": self._found[rule],
+                }
+                for rule in RULES
+                if rule != "evaluation_overlap" or self._overlap is not None
+            },
+            "sources": [
+                {
+                    "file": number,
+                    "read": self._read[file],
+                    "used": self._used[file],
+                    "language": self._claims.get(file),
+                }
+                for file, number in self._numbers.items()
+            ],
+        }
+
+    def _stays(self, record: Record, faults: Iterator[tuple[str, str]]) -> bool:
+        """Note the `faults` of a record; whether their policies keep it."""
+        dropped_by = None
+        for rule, excerpt in faults:
+            file, index = self.place_of(record)
+            self._found[rule].append({"file": file, "record": index, "found": excerpt})
+            if dropped_by is None and self._policy[rule] != "keep":
+                dropped_by = rule
+        if dropped_by is not None:
+            self.dropped[dropped_by] += 1
+        return dropped_by is None
+
+    def _text_faults(self, entry: Entry) -> Iterator[tuple[str, str]]:
+        """Rules of `TEXT_RULES` and what to show."""
+        record = entry.record
+        asked, output = (record.instruction, record.input), record.output
+        nothing = empty(*asked, output, None) if len(output) < 2 * GLANCE_CHARACTERS else None
+        if nothing is not None:
+            yield "empty_output", nothing
+        if record.is_cut:
+            yield "cut_output", shown(output, max(0, len(output) - GLANCE_CHARACTERS // 2))
+        cut = cut_start(*asked, output, None)
+        if cut is not None:
+            yield "cut_start", cut
+        if record.placeholder:
+            yield "placeholder_input", shown(record.placeholder)
+        wrong = _wrong_language(entry, self._claims[record.file])
+        if wrong is not None:
+            yield "wrong_language", wrong
+        overlap = self._overlap.with_question(record.instruction) if self._overlap else None
+        if overlap is not None:
+            yield "evaluation_overlap", overlap
+
+    def _length_faults(self, prompt_tokens: int, tokens: int) -> Iterator[tuple[str, str]]:
+        if prompt_tokens >= self._row_tokens:
+            yield "prompt_fills_row", f"{prompt_tokens} tokens in the prompt"
+        elif tokens > self._row_tokens:
+            yield "too_long", f"{tokens} tokens"
+
+    def _earlier(self, record: Record) -> Iterator[tuple[str, str]]:
+        prompt = (record.instruction, record.input)
+        first = self._first.get((*prompt, record.output))
+        rule = "duplicate" if first else "same_prompt"
+        first = first or self._first_of_prompt.get(prompt)
+        if first is not None:
+            where = f"file {self._numbers[first.file] + 1}, record {first.index}"
+            yield rule, f"as {where}: {shown(record.instruction)}"
+
+
+def _wrong_language(entry: Entry, claim: str | None) -> str | None:
+    """Whether the answer, or all of a record, is in another language than its file; without a
+    `claim`, whether the answer is in another one than its instruction."""
+    record = entry.record
+    asked_in = None if entry.language == claim else answer_language(record.instruction)
+    if entry.language in (claim or asked_in, "no words"):
+        return None
+    if claim and entry.language == asked_in:
+        return shown(record.output)
+    return wrong_language(record.instruction, record.input, record.output, claim)
+
+
+def answer_language(text: str) -> str:
+    """One of `LANGUAGES`, at a glance."""
+    found = language_of(text[:GLANCE_CHARACTERS])
+    if found is None and len(text) > GLANCE_CHARACTERS:
+        found = language_of(text)
+    return found or "no words"
+
+
+def claims(entries: Sequence[Entry]) -> dict[str, str | None]:
+    """By file, the language that it is in; None: several."""
+    counts: dict[str, Counter[str]] = {}
+    for entry in entries:
+        counts.setdefault(entry.record.file, Counter())[entry.language] += 1
+    claimed: dict[str, str | None] = {}
+    for file, languages in counts.items():
+        del languages["no words"]
+        [(language, n)] = languages.most_common(1) or [("", 0)]
+        claimed[file] = language if n and n >= CLAIM_SHARE * languages.total() else None
+    return claimed

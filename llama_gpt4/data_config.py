@@ -1,0 +1,108 @@
+"""What becomes tokens, in what rows, and what becomes of records with a fault.
+
+Values live in `conf/` only. Lengths are counted in tokens.
+"""
+
+from dataclasses import asdict, dataclass
+
+from llama_gpt4.errors import require, require_one_of
+
+ALWAYS_KEPT_OUT = ("too_long", "prompt_fills_row", "empty_output")
+"""Findings in whose records there is nothing that could be learned: they have no policy `keep`."""
+
+
+@dataclass(kw_only=True)
+class FilesPolicy:
+    """What becomes of what cannot be used: `drop` it (counted), or stop with an `error`."""
+
+    too_long: str
+    """An example longer than `data.row_tokens`: its answer would lose its end."""
+
+    def __post_init__(self) -> None:
+        for finding, policy in asdict(self).items():
+            can_stay = finding not in ALWAYS_KEPT_OUT
+            allowed = ("keep", "drop", "error") if can_stay else ("drop", "error")
+            require_one_of(f"data.policy.{finding}", policy, allowed)
+
+
+@dataclass(kw_only=True)
+class DataPolicy(FilesPolicy):
+    """The same for each fault of a record; where there is something to learn also `keep`."""
+
+    prompt_fills_row: str
+    """A prompt of `data.row_tokens` or more, which leaves no room for any answer."""
+    empty_output: str
+    """No answer, or `<nooutput>` and the like."""
+    cut_output: str
+    """The answer broke off at the teacher's limit, as its `finish_reason` says."""
+    cut_start: str
+    """The first letters of the answer are missing: `e! Here is` for `Sure! Here is`."""
+    placeholder_input: str
+    """`<noinput>`, `N/A` and the like, which become empty in a record that is kept."""
+    wrong_language: str
+    """The answer is not in the language of nine tenths of its file's answers; where none has so
+    many, not in that of its instruction."""
+    evaluation_overlap: str
+    """The instruction is one of `data.decontaminate`, or resembles one."""
+    duplicate: str
+    """An earlier record that is used has the same instruction, input and output."""
+    same_prompt: str
+    """An earlier record that is used has the same instruction and input, and another output."""
+
+
+@dataclass(kw_only=True)
+class ValidationConfig:
+    """What the model is evaluated on while it trains; both empty: nothing."""
+
+    files: list[str]
+    share: float
+    """Share of the training records held out, drawn by `seed`; 0 holds out none."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.share < 1, f"data.validation.share={self.share} is not within [0, 1)")
+        require(
+            not (self.files and self.share),
+            "data.validation.files and data.validation.share are both given: keep one",
+        )
+
+
+@dataclass(kw_only=True)
+class FilesConfig:
+    """Which files become tokens, and where these are kept: what every program that trains has."""
+
+    files: list[str]
+    """JSON or JSONL, also .gz or .zst; Parquet; a folder that `datasets` saved; `hub:owner/name` or
+    `hub:owner/name:split`; `sample:<name>` are the shipped ones."""
+    row_tokens: int
+    """T: the longest example, and the length of a packed row."""
+    policy: FilesPolicy
+    cache_dir: str
+    """Where tokenised data is kept; shared storage when several hosts train."""
+    validation: ValidationConfig
+
+    def __post_init__(self) -> None:
+        require(bool(self.files), "data.files is empty: name at least one file")
+        require(self.row_tokens >= 2, f"data.row_tokens={self.row_tokens} must be at least 2")
+
+
+@dataclass(kw_only=True)
+class DataConfig(FilesConfig):
+    """From files of Alpaca records to rows of tokens."""
+
+    policy: DataPolicy
+    decontaminate: list[str]
+    """Files of questions that must not be trained on, as `llama-gpt4 answer` reads them; empty:
+    nothing is looked for."""
+    decontaminate_rouge_l: float
+    """Above this ROUGE-L F an instruction resembles one of those questions."""
+    batching: str
+    """`pack`: whole examples share a row of T tokens; `pad`: one example a row, as in the paper."""
+    last_window: str
+    """The last, short batch of an epoch: `keep` it, or `drop` it as the paper's recipes do."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_one_of("data.batching", self.batching, ("pack", "pad"))
+        require_one_of("data.last_window", self.last_window, ("keep", "drop"))
+        rouge_l = self.decontaminate_rouge_l
+        require(0 < rouge_l < 1, f"data.decontaminate_rouge_l={rouge_l} is not within (0, 1)")

@@ -1,0 +1,187 @@
+"""Records to tokens: the files of one part of the cache, and what became of its records."""
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from llama_gpt4.audit import LANGUAGES, Audit, Entry
+from llama_gpt4.data_config import DataConfig, FilesConfig
+from llama_gpt4.errors import InputError
+from llama_gpt4.examples import Report, dropped_words, files_of
+from llama_gpt4.prompt import render_prompt
+from llama_gpt4.records import Record
+
+if TYPE_CHECKING:
+    from llama_gpt4.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+CHUNK_RECORDS = 1000
+"""Tokenised at a time: bounds the memory, and paces the log."""
+BIN_TOKENS = 16
+"""Width of a bar in the histogram of lengths."""
+
+
+class Named(Protocol):
+    """A record, for messages."""
+
+    @property
+    def name(self) -> str: ...
+
+
+@dataclass
+class ExampleWriter:
+    """Writes one part of the data to `folder`, and counts what became of its records."""
+
+    data: DataConfig
+    part: str
+    tokenizer: "Tokenizer"
+    folder: Path
+    dtype: np.dtype[Any]
+    n_tokens: int = 0
+    lengths: list[int] = field(default_factory=list)
+    """Of all that was tokenised, used or not."""
+    table: list[tuple[int, int, int, int, int]] = field(default_factory=list)
+    """What is in examples.npy."""
+    answers: list[tuple[int, int]] = field(default_factory=list)
+    """Of each example: the number of its answer's language, and the characters of it."""
+    fallback_counts: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    """Of each example: tokens of its answer that spell a character in bytes; chunk by chunk."""
+
+    def write(self, records: Sequence[Record]) -> Report:
+        """Write the examples that `records` make, and report on them."""
+        audit = Audit(self.data, files_of(self.data, self.part), self.part)
+        entries = audit.read(records)
+        with open(self.folder / "tokens.bin", "wb") as tokens:
+            for start in range(0, len(entries), CHUNK_RECORDS):
+                self._add(entries[start : start + CHUNK_RECORDS], audit).tofile(tokens)
+                n = len(self.lengths)
+                log.info("%s: tokenised %d of %d records", self.part, n, len(entries))
+        report = audit.report()
+        if self.lengths:
+            n_beyond = report["dropped"]["too_long"] + report["dropped"]["prompt_fills_row"]
+            require_some_fit(n_beyond, self.lengths, self.data, self.part)
+        if not self.table:
+            files = ", ".join(files_of(self.data, self.part))
+            raise InputError(
+                f"{files}: no record for {self.part} is left of {len(records):,}: "
+                f"{dropped_words(report['dropped'])}"
+            )
+        np.save(self.folder / "examples.npy", np.array(self.table, np.int64))
+        return report | self._report()
+
+    def _add(self, chunk: Sequence[Entry], audit: Audit) -> npt.NDArray[Any]:
+        """The tokens of those of a chunk that are used, which enter the table."""
+        first, offset, tokens = len(self.table), self.n_tokens, []
+        for entry, prompt, answer in _encode(chunk, self.tokenizer):
+            length = len(prompt) + len(answer)
+            self.lengths.append(length)
+            if not audit.takes(entry, len(prompt), length):
+                continue
+            place = audit.place_of(entry.record)
+            self.table.append((self.n_tokens, length, len(prompt), *place))
+            self.answers.append((LANGUAGES.index(entry.language), len(entry.record.output)))
+            self.n_tokens += length
+            tokens += prompt
+            tokens += answer
+        ids = np.array(tokens, self.dtype)
+        self._count_fallback(ids, np.array(self.table[first:], np.int64).reshape(-1, 5), offset)
+        return ids
+
+    def _count_fallback(
+        self, ids: npt.NDArray[Any], rows: npt.NDArray[np.int64], offset: int
+    ) -> None:
+        """Of the chunk that has `rows` (n, 5) in the table and `ids` from `offset` on."""
+        is_fallback = np.zeros(self.tokenizer.vocab_size, bool)
+        is_fallback[self.tokenizer.fallback_ids] = True
+        before = np.concatenate(([0], np.cumsum(is_fallback[ids])))
+        starts = rows[:, 0] - offset
+        self.fallback_counts.append(before[starts + rows[:, 1]] - before[starts + rows[:, 2]])
+
+    def _report(self) -> Report:
+        """What is counted in tokens."""
+        table = np.array(self.table, np.int64)
+        histogram = np.bincount(np.array(self.lengths) // BIN_TOKENS)
+        return {
+            "tokens": self.n_tokens,
+            "target_tokens": self.n_tokens - int(table[:, 2].sum()),
+            "longest": int(table[:, 1].max()),
+            "length_99_percent": row_that_keeps(0.99, self.lengths),
+            "length_100_percent": max(self.lengths),
+            "lengths": {"bin_tokens": BIN_TOKENS, "examples": histogram.tolist()},
+            "languages": self._languages(table),
+        }
+
+    def _languages(self, table: npt.NDArray[np.int64]) -> Report:
+        """What an answer in each language costs; its EOS is not text."""
+        language, characters = np.array(self.answers).T
+        tokens = table[:, 1] - table[:, 2] - 1
+        fallback = np.concatenate(self.fallback_counts)
+        found = {}
+        for number, name in enumerate(LANGUAGES):
+            its = language == number
+            if not its.any():
+                continue
+            n_tokens = int(tokens[its].sum())
+            found[name] = {
+                "examples": int(its.sum()),
+                "answer_tokens": n_tokens,
+                "tokens_per_character": n_tokens / int(characters[its].sum()),
+                "byte_fallback_share": (
+                    int(fallback[its].sum()) / n_tokens if self.tokenizer.fallback_ids else None
+                ),
+            }
+        return found
+
+
+def _encode(
+    entries: Sequence[Entry], tokenizer: "Tokenizer"
+) -> Iterator[tuple[Entry, list[int], list[int]]]:
+    """Each with the ids of its prompt and of its answer, which are never joined as text."""
+    records = [entry.record for entry in entries]
+    prompts = tokenizer.encode_prompts([render_prompt(r.instruction, r.input) for r in records])
+    answers = tokenizer.encode_answers([r.output for r in records])
+    for entry, prompt, answer in zip(entries, prompts, answers, strict=True):
+        name = entry.record.name
+        # Text that spells a special token must stay text: a second EOS would teach to stop early.
+        assert prompt.count(tokenizer.bos_id) == 1 and prompt[0] == tokenizer.bos_id, name
+        assert answer.count(tokenizer.eos_id) == 1 and answer[-1] == tokenizer.eos_id, name
+        yield entry, prompt, answer
+
+
+def row_that_keeps(share: float, lengths: Sequence[int]) -> int:
+    """The shortest row that holds at least `share` of examples of these lengths."""
+    return sorted(lengths)[math.ceil(share * len(lengths)) - 1]
+
+
+def advice(lengths: Sequence[int]) -> str:
+    """What to do where examples of these lengths are too long."""
+    return f"raise it to {row_that_keeps(0.99, lengths)} to keep 99 %, {max(lengths)} to keep all"
+
+
+def require_some_fit(n_beyond: int, lengths: Sequence[int], data: FilesConfig, part: str) -> None:
+    """Refuse `part`, whose examples have `lengths`, where none of them fits."""
+    if n_beyond == len(lengths):
+        raise InputError(
+            f"all {len(lengths)} examples for {part} are longer than "
+            f"data.row_tokens={data.row_tokens}: {advice(lengths)}"
+        )
+
+
+def check_too_long(
+    too_long: Sequence[Named], lengths: Sequence[int], data: FilesConfig, part: str
+) -> None:
+    """The same, and where `data.policy.too_long` asks for it."""
+    require_some_fit(len(too_long), lengths, data, part)
+    if too_long and data.policy.too_long == "error":
+        raise InputError(
+            f"{len(too_long)} of {len(lengths)} examples for {part} are longer than "
+            f"data.row_tokens={data.row_tokens}, the first is {too_long[0].name}: "
+            f"{advice(lengths)}, or drop them by data.policy.too_long=drop"
+        )

@@ -1,0 +1,38 @@
+"""Policies of findings, and what is refused of them."""
+
+from dataclasses import fields
+
+import pytest
+
+from llama_gpt4.audit import RULES
+from llama_gpt4.data_config import ALWAYS_KEPT_OUT, DataPolicy
+from llama_gpt4.errors import InputError
+
+POLICY = dict.fromkeys(RULES, "drop")
+
+
+def test_every_rule_has_a_policy_and_every_policy_a_rule() -> None:
+    assert {field.name for field in fields(DataPolicy)} == set(RULES)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_a_policy_may_be(rule: str) -> None:
+    for policy in ("drop", "error"):
+        assert getattr(DataPolicy(**POLICY | {rule: policy}), rule) == policy
+    with pytest.raises(InputError, match=rf"data\.policy\.{rule}=warn is not one of "):
+        DataPolicy(**POLICY | {rule: "warn"})
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_cannot_be_learned_cannot_be_kept(rule: str) -> None:
+    if rule not in ALWAYS_KEPT_OUT:
+        assert getattr(DataPolicy(**POLICY | {rule: "keep"}), rule) == "keep"
+        return
+    with pytest.raises(InputError, match="=keep is not one of drop, error"):
+        DataPolicy(**POLICY | {rule: "keep"})
+
+
+@pytest.mark.parametrize("rouge_l", [0.0, 1.0, -1.0])
+def test_the_threshold_is_within_0_and_1(train_config, rouge_l: float) -> None:
+    with pytest.raises(InputError, match=r"data\.decontaminate_rouge_l=.* is not within \(0, 1\)"):
+        train_config(**{"data.decontaminate_rouge_l": rouge_l})
