@@ -82,9 +82,16 @@ def cache_key(config: RunConfig, folder: Path = HERE, code: Sequence[str] = CODE
     if isinstance(data, DataConfig):
         decisive["decontaminate"] = [
             data.decontaminate_rouge_l,
-            *([Path(file).name, digest(read_bytes(file))] for file in data.decontaminate),
+            *map(_questions, data.decontaminate),
         ]
     return digest(json.dumps(decisive, sort_keys=True).encode())[:32]
+
+
+def _questions(file: str) -> tuple[str, str]:
+    """The name by which the audit calls a file of questions, and its digest."""
+    if not file.startswith("sample:") and not Path(file).exists():
+        raise InputError(f"data.decontaminate names {file}, which does not exist")
+    return Path(file).name, digest(read_bytes(file))
 
 
 def tokenizer_path(config: RunConfig) -> Path | None:
@@ -128,7 +135,7 @@ def _write(config: TrainConfig, draft: Path) -> None:
         "files": {part: files_of(config.data, part) for part in parts},
         "report": report,
     }
-    (draft / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
+    (draft / "meta.json").write_text(json.dumps(meta) + "\n")
 
 
 def _read(config: TrainConfig) -> dict[str, list[Record]]:

@@ -2,20 +2,22 @@
 
 import json
 import os
-import random
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from llama_gpt4.audit import RULES
+from llama_gpt4.audit import RULES, Audit
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.data_config import ALWAYS_KEPT_OUT
 from llama_gpt4.errors import InputError
 from llama_gpt4.prepare import prepare
 from llama_gpt4.questions import read_questions
+from llama_gpt4.records import parse_records
 
 REAL_DATA = os.environ.get("LLAMA_GPT4_REAL_DATA")
 ConfigFor = Callable[..., TrainConfig]
@@ -118,25 +120,79 @@ def test_each_fault_is_found_where_it_is(audited: Callable[..., Json], rule: str
     assert [source["language"] for source in report["sources"]] == ["en", "zh"]
 
 
-def test_the_counts_add_up_for_any_mixture_of_faults(audited: Callable[..., Json]) -> None:
+@st.composite
+def mixtures(draw: st.DrawFn) -> tuple[list[list[Json]], dict[str, str]]:
+    """Two files of sound records and faulty ones, some of these twice over, and policies."""
     faults = [fault for rule in RULES for fault in FAULTS[rule]]
-    for seed in range(6):
-        draw = random.Random(seed)
-        files = []
-        for plain in (PLAIN, PLAIN_ZH):
-            records = [dict(draw.choice(faults)) for _ in range(draw.randrange(30))]
-            records += [dict(record) for record in plain]
-            for record in draw.sample(records, 10):  # some records with several faults
-                record |= draw.choice(({}, {"input": "N/A"}, {"output": "e! Here it is."}))
-            draw.shuffle(records)
-            files.append(records)
-        policies = {
-            rule: draw.choice(["drop"] if rule in ALWAYS_KEPT_OUT else ["drop", "keep"])
-            for rule in RULES
+    more = st.sampled_from([{}, {"input": "N/A"}, {"output": "e! Here it is, the oak."}])
+    files = []
+    for plain in (PLAIN, PLAIN_ZH):
+        drawn = draw(st.lists(st.tuples(st.sampled_from(faults), more), max_size=15))
+        records = [fault if "question" in fault else fault | extra for fault, extra in drawn]
+        files.append(draw(st.permutations(records + plain[: draw(st.integers(1, 20))])))
+    policies = {
+        rule: draw(st.sampled_from(["drop", "error"] + ["keep"] * (rule not in ALWAYS_KEPT_OUT)))
+        for rule in RULES
+    }
+    return files, policies
+
+
+@given(mixture=mixtures())
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_the_counts_add_up_for_any_mixture_of_faults(
+    mixture: tuple[list[list[Json]], dict[str, str]], train_config: ConfigFor, tmp_path: Path
+) -> None:
+    files, policies = mixture
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text("\n".join(json.dumps(question) for question in QUESTIONS))
+    data = train_config(
+        **{
+            "data.row_tokens": 256,
+            "data.decontaminate": [str(questions)],
+            **{f"data.policy.{rule}": policy for rule, policy in policies.items()},
         }
-        report = audited(*files, **policies)
-        check_sums(report)
-        assert report["read"] == sum(map(len, files))
+    ).data
+    records = [
+        record
+        for n, values in enumerate(files)
+        for record in parse_records(json.dumps(values).encode(), f"{n}.json")
+    ]
+    audit = Audit(data, ["0.json", "1.json"], "train")
+    used = [
+        entry.record
+        for entry in audit.read(records)
+        # A token a character.
+        if audit.takes(
+            entry,
+            len(entry.record.instruction + entry.record.input),
+            len(entry.record.instruction + entry.record.input + entry.record.output),
+        )
+    ]
+    report = audit.report()
+    check_sums(report)
+    assert report["read"] == len(records) and report["used"] == len(used)
+    refused = {
+        (place["file"], place["record"])
+        for rule, finding in report["findings"].items()
+        for place in finding["records"]
+        if policies[rule] != "keep"
+    }
+    assert len(refused) == report["read"] - report["used"]  # each is counted once
+    assert refused.isdisjoint(audit.place_of(record) for record in used)
+    if policies["duplicate"] != "keep":
+        assert len({(r.instruction, r.input, r.output) for r in used}) == len(used)
+    if policies["same_prompt"] != "keep" and policies["duplicate"] != "keep":
+        assert len({(r.instruction, r.input) for r in used}) == len(used)
+
+
+def test_the_counts_add_up_where_all_faults_meet(audited: Callable[..., Json]) -> None:
+    faults = [fault for rule in RULES for fault in FAULTS[rule]]
+    report = audited(PLAIN + faults, PLAIN_ZH + faults)
+    check_sums(report)
+    assert report["read"] == 40 + 2 * len(faults)
+    assert all(finding["found"] for finding in report["findings"].values())
 
 
 def test_a_record_with_two_faults_is_listed_twice_and_counted_once(
@@ -204,7 +260,7 @@ def test_what_is_validated_on_may_be_what_is_evaluated_on(
 
 
 def test_a_file_to_decontaminate_by_that_is_not_there(train_config: ConfigFor) -> None:
-    with pytest.raises(InputError, match=r"/not/there\.json does not exist"):
+    with pytest.raises(InputError, match=r"data\.decontaminate names /not/there\.json, which"):
         prepare(train_config(**{"data.decontaminate": ["/not/there.json"]}))
 
 
