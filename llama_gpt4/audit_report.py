@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from llama_gpt4.config import TrainConfig
-from llama_gpt4.examples import Examples, Prepared, Report, row_advice
+from llama_gpt4.examples import BEYOND_ROW, Examples, Prepared, Report, row_advice
 from llama_gpt4.files import bytes_aside, write_json
 from llama_gpt4.packing import best_fit
 
@@ -49,13 +49,14 @@ def audit_lines(prepared: Prepared, config: TrainConfig) -> Iterator[str]:
             f"{report['tokens']:,} tokens, {report['target_tokens']:,} of them ({share:.1%}) "
             f"learned; the longest example has {report['longest']:,}"
         )
-        if report["length_100_percent"] > report["longest"]:
+        yield "every example is whole; its answer's EOS is its only one, and is learned"
+        if any(report["dropped"][rule] for rule in BEYOND_ROW):
             yield row_advice(report)
         yield ""
 
 
-def write_audit(prepared: Prepared, config: TrainConfig) -> Iterator[str]:
-    """Keep the audit in the run directory; where it is."""
+def write_audit(prepared: Prepared, config: TrainConfig) -> list[str]:
+    """Keep the audit in the run directory; in words, what is where."""
     run_dir = Path(config.run_dir)
     found = {
         "key": prepared.key,
@@ -69,10 +70,12 @@ def write_audit(prepared: Prepared, config: TrainConfig) -> Iterator[str]:
     }
     write_json(run_dir / AUDIT, found)
     draw_lengths(run_dir / PICTURE, prepared.report["train"], config.data.row_tokens)
-    yield f"vocabulary: {prepared.vocab_size:,} pieces"
-    yield f"tokens: {prepared.folder}"
-    yield f"all findings, with the numbers of the records: {run_dir / AUDIT}"
-    yield f"lengths of the examples: {run_dir / PICTURE}"
+    return [
+        f"vocabulary: {prepared.vocab_size:,} pieces",
+        f"tokens: {prepared.folder}",
+        f"all findings, with the numbers of the records: {run_dir / AUDIT}",
+        f"lengths of the examples: {run_dir / PICTURE}",
+    ]
 
 
 def parts_of(prepared: Prepared) -> Iterator[tuple[str, Examples]]:

@@ -21,7 +21,7 @@ DROPPED_FOR = {
     "cut_output": "an output that broke off",
     "cut_start": "an output without its first letters",
     "placeholder_input": "an input that is none",
-    "wrong_language": "another language than their file's",
+    "wrong_language": "an output in another language",
     "evaluation_overlap": "overlap with the evaluation",
     "prompt_fills_row": "a prompt that fills the row",
     "too_long": "their length",
@@ -29,6 +29,8 @@ DROPPED_FOR = {
     "same_prompt": "a prompt that is there already",
 }
 """In words, by the finding."""
+BEYOND_ROW = ("prompt_fills_row", "too_long")
+"""The findings that a longer row would mend."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +165,7 @@ def report_lines(prepared: Prepared) -> list[str]:
             f"{part}: {report['tokens']:,} tokens, {report['target_tokens']:,} of them learned; "
             f"the longest example has {report['longest']:,}"
         )
-        if report["length_100_percent"] > report["longest"]:
+        if any(report["dropped"][rule] for rule in BEYOND_ROW):
             lines.append(f"{part}: {row_advice(report)}")
     lines += [f"vocabulary: {prepared.vocab_size:,} pieces", f"tokens: {prepared.folder}"]
     return [*lines, f"asked: {prepared.asked.described}"] if prepared.asked.prompts else lines
@@ -190,10 +192,10 @@ def require_accepted(report: Report) -> None:
             if finding["policy"] != "error" or not finding["found"]:
                 continue
             n, key, first = finding["found"], f"data.policy.{rule}", finding["records"][0]
-            has = "1 record for {} has it" if n == 1 else f"{n:,} records for {{}} have it"
-            mend = f"{row_advice(of_part)}, or" if rule == "too_long" else "mend what is there, or"
+            have = f"1 record for {part} has" if n == 1 else f"{n:,} records for {part} have"
+            mend = row_advice(of_part) if rule in BEYOND_ROW else "mend what is there"
             raise InputError(
-                f"{key}=error, and {has.format(part)}, first "
+                f"{key}=error, and {have} it, first "
                 f"{record_name(first['file'], first['record'])} ({first['found']}); "
-                f"`llama-gpt4 prepare` lists all: {mend} say {key}=drop"
+                f"`llama-gpt4 prepare` lists all: {mend}, or say {key}=drop"
             )

@@ -57,7 +57,7 @@ def test_batchings_are_counted(config_for) -> None:
 def test_the_audit_is_kept_in_the_run_directory(config_for) -> None:
     config = config_for()
     prepared = prepare(config)
-    lines = list(write_audit(prepared, config))
+    lines = write_audit(prepared, config)
     run_dir = Path(config.run_dir)
     assert lines[-1].endswith(f"{run_dir}/lengths.png")
     kept = json.loads((run_dir / "audit.json").read_text())
@@ -66,4 +66,4 @@ def test_the_audit_is_kept_in_the_run_directory(config_for) -> None:
     assert kept["train"]["batching"]["pack"]["rows"] == batchings(prepared.train, config)[0].rows
     with Image.open(run_dir / "lengths.png") as picture:
         assert picture.format == "PNG" and min(picture.size) > 300
-        assert len(set(picture.convert("L").getdata())) > 10  # something is drawn
+        assert len(picture.getcolors(1 << 20)) > 10  # something is drawn
