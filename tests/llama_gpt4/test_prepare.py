@@ -207,8 +207,8 @@ def test_too_long_as_an_error_names_the_record_and_the_key(config_for, write_jso
         prepare(config)
     assert re.fullmatch(
         rf"data.policy.too_long=error, and 1 record for train has it, first {path} record 1 "
-        rf"\(\d+ tokens, \d+ to ask\); `llama-gpt4 prepare` lists all: data.row_tokens=\d+ would hold 99 % of "
-        rf"the examples, data.row_tokens=\d+ all, or say data.policy.too_long=drop",
+        rf"\(\d+ tokens, \d+ to ask\); `llama-gpt4 prepare` lists all: data.row_tokens=\d+ would "
+        rf"hold 99 % of the examples, data.row_tokens=\d+ all, or say data.policy.too_long=drop",
         one_line(caught),
     )
 
