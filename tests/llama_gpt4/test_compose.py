@@ -127,9 +127,10 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_relative_paths_become_absolute() -> None:
-    named = ["data.files=[here.json]", "model.path=./there", "evaluation.questions=ask.json"]
-    config = compose_training(named)
+    files = ["data.files=[here.json]", "data.decontaminate=[asked.json,sample:zh]"]
+    config = compose_training([*files, "model.path=./there", "evaluation.questions=ask.json"])
     assert config.data.files == [str(Path("here.json").absolute())]
+    assert config.data.decontaminate == [str(Path("asked.json").absolute()), "sample:zh"]
     assert config.model.path == str(Path("there").absolute())
     assert config.evaluation.questions == str(Path("ask.json").absolute())
 
