@@ -30,6 +30,7 @@ from llama_gpt4.deepspeed_config import deepspeed_config
 from llama_gpt4.errors import InputError
 from llama_gpt4.hub import local_snapshot
 from llama_gpt4.programs import PROGRAMS
+from llama_gpt4.records import is_path
 
 C = TypeVar("C")
 
@@ -320,4 +321,4 @@ def _absolute_if_local(path: str | None) -> str | None:
 
 
 def _absolute_file(name: str) -> str:
-    return name if name.startswith("sample:") else os.path.abspath(os.path.expanduser(name))
+    return os.path.abspath(os.path.expanduser(name)) if is_path(name) else name

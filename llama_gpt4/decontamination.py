@@ -5,6 +5,7 @@ from pathlib import Path
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.questions import read_questions
+from llama_gpt4.records import is_path
 from llama_gpt4.similarity import SimilarityIndex
 from llama_gpt4.validators import shown
 
@@ -19,7 +20,7 @@ class EvaluationOverlap:
         self._names: list[str] = []
         self._exact: dict[str, list[str]] = {}
         for file in files:
-            if not file.startswith("sample:") and not Path(file).exists():
+            if is_path(file) and not Path(file).exists():
                 raise InputError(f"{key} names {file}, which does not exist")
             for question in read_questions(file):
                 name = f"{Path(file).name} {question.question_id}"

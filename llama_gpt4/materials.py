@@ -19,7 +19,7 @@ from llama_gpt4.errors import InputError
 from llama_gpt4.hub import local_snapshot
 from llama_gpt4.language import language_of
 from llama_gpt4.licences import licence_of
-from llama_gpt4.records import json_values, origins, read_bytes
+from llama_gpt4.records import is_path, json_values, origins, read_bytes
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def _data(file: str) -> Material:
 
 def _name(file: str) -> str:
     """A file's own name, with its folder's where it is what every data set of ours is called."""
-    if file.startswith("sample:"):
+    if not is_path(file):
         return file
     path = Path(file)
     return f"{path.parent.name}/{path.name}" if path.stem == "data" else path.name

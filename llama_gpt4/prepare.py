@@ -26,7 +26,7 @@ from llama_gpt4.errors import InputError
 from llama_gpt4.examples import Prepared, Report, files_of, open_prepared, require_accepted
 from llama_gpt4.hub import TOKENIZER_FILES, local_snapshot
 from llama_gpt4.prompt import CHAT_TEMPLATE, render_prompt
-from llama_gpt4.records import Record, read_bytes, read_records
+from llama_gpt4.records import Record, is_path, read_bytes, read_records
 
 if TYPE_CHECKING:
     from llama_gpt4.tokenizer import Tokenizer
@@ -89,7 +89,7 @@ def cache_key(config: RunConfig, folder: Path = HERE, code: Sequence[str] = CODE
 
 def _questions(file: str) -> tuple[str, str]:
     """The name by which the audit calls a file of questions, and its digest."""
-    if not file.startswith("sample:") and not Path(file).exists():
+    if is_path(file) and not Path(file).exists():
         raise InputError(f"data.decontaminate names {file}, which does not exist")
     return Path(file).name, digest(read_bytes(file))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.records import (
+    is_path,
     json_type,
     json_values,
     read_bytes,
@@ -54,7 +55,7 @@ def read_questions(file: str, key: str = "questions") -> list[Question]:
     a record with `instruction` (Self-Instruct, Unnatural Instructions), or a record with `text` or
     one of `turns` (Vicuna).
     """
-    if not file.startswith("sample:") and not Path(file).exists():
+    if is_path(file) and not Path(file).exists():
         raise InputError(f"{key}={file} does not exist")
     questions: list[Question] = []
     first: dict[str, str] = {}

@@ -57,6 +57,11 @@ def record_name(file: str, index: int) -> str:
     return f"{file} record {index}"
 
 
+def is_path(file: str) -> bool:
+    """Whether `file` is one of this machine: neither `sample:…` nor `hub:…`."""
+    return not file.startswith(("sample:", HUB))
+
+
 def read_records(file: str) -> list[Record]:
     """The records of `file`, a path or `sample:en` or `sample:zh`, in their order."""
     return parse_records(read_bytes(file), file)

@@ -25,6 +25,7 @@ from llama_gpt4.config import require, require_one_of
 from llama_gpt4.errors import ExitCode, InputError
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import ExitReport, run_program, show
+from llama_gpt4.records import is_path
 from llama_gpt4_launch.environment import EnvironmentConfig, travelling
 from llama_gpt4_launch.hostfile import Host, read_hostfile
 from llama_gpt4_launch.ssh import OPTIONS
@@ -378,4 +379,4 @@ def _named(hosts: list[str]) -> str:
 
 
 def _absolute(name: str) -> str:
-    return name if name.startswith("sample:") else os.path.abspath(os.path.expanduser(name))
+    return os.path.abspath(os.path.expanduser(name)) if is_path(name) else name

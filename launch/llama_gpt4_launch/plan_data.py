@@ -10,7 +10,7 @@ from llama_gpt4.errors import InputError
 from llama_gpt4.examples import Examples, open_prepared
 from llama_gpt4.prepare import cache_key
 from llama_gpt4.prompt import render_prompt
-from llama_gpt4.records import read_records
+from llama_gpt4.records import is_path, read_records
 from llama_gpt4_launch.plan_config import PlannedConfig
 
 ASCII_PER_TOKEN = 3.8
@@ -170,7 +170,7 @@ def _guess_tokens(text: str) -> int:
 
 def _require_files(config: PlannedConfig) -> None:
     for file in config.data.files:
-        if not file.startswith("sample:") and not Path(file).expanduser().exists():
+        if is_path(file) and not Path(file).expanduser().exists():
             raise InputError(
                 f"{file} of data.files does not exist: name your files, or plan without them by "
                 "plan.examples=52002 plan.tokens_per_example=222"

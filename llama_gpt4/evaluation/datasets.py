@@ -14,7 +14,7 @@ from llama_gpt4.errors import InputError
 from llama_gpt4.evaluation.references import ANSWER_KEYS, find_answer
 from llama_gpt4.language import language_of
 from llama_gpt4.questions import question_of
-from llama_gpt4.records import json_type, json_values, read_bytes, record_name, text_of
+from llama_gpt4.records import is_path, json_type, json_values, read_bytes, record_name, text_of
 
 GROUP_KEYS = ("category", "motivation_app")
 """Of Vicuna's questions and of the 252."""
@@ -34,7 +34,7 @@ class Text:
 
 
 def read_texts(file: str) -> list[Text]:
-    if not file.startswith("sample:") and not Path(file).exists():
+    if is_path(file) and not Path(file).exists():
         raise InputError(f"{file} does not exist")
     texts = [
         _text(value, record_name(file, index))

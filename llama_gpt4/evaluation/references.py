@@ -15,7 +15,7 @@ from typing import Any
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.questions import OWN_IDS, hashed_id, question_of
-from llama_gpt4.records import json_type, json_values, read_bytes, record_name, text_of
+from llama_gpt4.records import is_path, json_type, json_values, read_bytes, record_name, text_of
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def _asked(entries: Sequence[Entry]) -> str | None:
 
 
 def _entries(file: str, keys: Sequence[str]) -> list[Entry]:
-    if not file.startswith("sample:") and not Path(file).exists():
+    if is_path(file) and not Path(file).exists():
         raise InputError(f"{file} does not exist")
     values = json_values(read_bytes(file), file)
     if not values:

@@ -127,10 +127,14 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_relative_paths_become_absolute() -> None:
-    files = ["data.files=[here.json]", "data.decontaminate=[asked.json,sample:zh]"]
+    files = ["data.files=[here.json]", "data.decontaminate=[asked.json,sample:zh,'hub:o/n:test']"]
     config = compose_training([*files, "model.path=./there", "evaluation.questions=ask.json"])
     assert config.data.files == [str(Path("here.json").absolute())]
-    assert config.data.decontaminate == [str(Path("asked.json").absolute()), "sample:zh"]
+    assert config.data.decontaminate == [
+        str(Path("asked.json").absolute()),
+        "sample:zh",
+        "hub:o/n:test",
+    ]
     assert config.model.path == str(Path("there").absolute())
     assert config.evaluation.questions == str(Path("ask.json").absolute())
 
