@@ -30,6 +30,7 @@ KINDS: dict[str, dict[str, type]] = {
     "rank": {"best_of_n": list, "groups": list},
     "reward": {"overall": dict, "by": dict, "calibration": dict},
     "human": {"criteria": dict, "votes_cast": int},
+    "lm_eval": {"scores": list, "model": str},
 }
 """Keys by which a result file is told from the others, and what stands there."""
 
@@ -40,8 +41,8 @@ class ReportConfig:
 
     results: list[str]
     """Files that `evaluate`, `rank` and `reward` wrote: judge.json, rouge.json, texts.json,
-    scores.json, human.json, report.json of `rank`, reward_report.json; none: the published figures
-    alone."""
+    scores.json, human.json, lm_eval.json, report.json of `rank`, reward_report.json; none: the
+    published figures alone."""
     output: str
     """The page, an .html file. Its figures are in it, and as PNG and PDF in a folder beside it."""
     title: str

@@ -256,6 +256,22 @@ def rouge_section(results: Results) -> Section:
     )
 
 
+def benchmarks_section(results: Results) -> Section:
+    title, found = "Tasks of the lm-evaluation-harness", results.get("lm_eval", {})
+    rows = [["model", "task", "metric", "filter", "shots", "questions", "value", "standard error"]]
+    for content in found.values():
+        for score in content["scores"]:
+            counts = [
+                "" if score[key] is None else str(score[key]) for key in ("shots", "questions")
+            ]
+            error = "" if score["stderr"] is None else f"{score['stderr']:.4f}"
+            named = [content["model"], *(score[key] for key in ("task", "metric", "filter"))]
+            rows.append([*named, *counts, f"{score['value']:.4f}", error])
+    if not found:
+        return Section(title, notes=["No result of `evaluate metric=lm_eval` was given."])
+    return Section(title, rows=rows, settings=_settings(results, "lm_eval"))
+
+
 SECTIONS: tuple[Callable[[Results], Section], ...] = (
     sunburst_section,
     pairs_section,
@@ -266,4 +282,5 @@ SECTIONS: tuple[Callable[[Results], Section], ...] = (
     rank_section,
     reward_section,
     rouge_section,
+    benchmarks_section,
 )

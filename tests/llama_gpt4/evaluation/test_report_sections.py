@@ -9,6 +9,7 @@ import pytest
 from llama_gpt4.evaluation.report_sections import (
     SECTIONS,
     Section,
+    benchmarks_section,
     published,
     rank_section,
     reward_section,
@@ -52,6 +53,20 @@ def test_a_reward_model_has_its_rows_and_settings() -> None:
     assert "x.json" in one.settings["r.json"]
     two = reward_section({"reward": {"a/r.json": found, "b/r.json": found}})
     assert rows_of(two) == ["all (a/r.json)", "all (b/r.json)"]
+
+
+def test_scores_of_the_harness_have_their_rows() -> None:
+    kind = {"metric": "acc", "filter": "none"}
+    scores = [
+        kind | {"task": "arc", "value": 0.5, "stderr": 0.125, "shots": 5, "questions": 16},
+        kind | {"task": "all", "value": 0.25, "stderr": None, "shots": None, "questions": None},
+    ]
+    found = benchmarks_section({"lm_eval": {"a.json": {"model": "tuned", "scores": scores}}})
+    assert found.rows[1:] == [
+        ["tuned", "arc", "acc", "none", "5", "16", "0.5000", "0.1250"],
+        ["tuned", "all", "acc", "none", "", "", "0.2500", ""],
+    ]
+    assert "No result" in benchmarks_section({}).notes[0]
 
 
 def test_equal_names_of_two_files_are_both_shown() -> None:
