@@ -101,9 +101,9 @@ class Chat:
 
         message = {"role": "user", "content": text}
         messages = [*self.messages, message | ({"input": input} if input else {})]
-        prompt = self._generator.prompt(messages)
+        prompt = self._generator.tokens.prompt(messages)
         what = "the conversation" if self.messages else "the question"
-        self._generator.require_room(prompt, what)
+        self._generator.tokens.require_room(prompt, what)
         row = Row(key=f"chat {self._n_answers}", sample=0, prompt=prompt)
         answer = self._generator.stream(row, self._config.decoding, self._config.seed, _show)
         print(flush=True)

@@ -21,7 +21,7 @@ from transformers.generation.streamers import BaseStreamer
 from transformers.utils import logging as transformers_logging
 
 from llama_gpt4 import continuous
-from llama_gpt4.chat_tokens import Answer, ChatTokens, Message, Row
+from llama_gpt4.chat_tokens import Answer, ChatTokens, Row
 from llama_gpt4.drawing import DrawPerRow
 from llama_gpt4.errors import InputError
 
@@ -48,12 +48,6 @@ class Generator:
             raise InputError("device=cuda: PyTorch sees no CUDA device here; use device=cpu")
         tokens = ChatTokens.load(folder)
         return cls(_load_weights(folder, device), tokens)
-
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
-        return self.tokens.prompt(messages)
-
-    def require_room(self, prompt: Sequence[int], what: str) -> None:
-        self.tokens.require_room(prompt, what)
 
     def answers(
         self, rows: Sequence[Row], decoding: "DecodingConfig", seed: int, batch_size: int

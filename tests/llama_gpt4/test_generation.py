@@ -96,7 +96,7 @@ def user(content, input=""):
 
 def rows_of(generator, questions, samples=1):
     return [
-        Row(key=question, sample=sample, prompt=generator.prompt([user(question)]))
+        Row(key=question, sample=sample, prompt=generator.tokens.prompt([user(question)]))
         for question in questions
         for sample in range(samples)
     ]
@@ -117,7 +117,7 @@ QUESTIONS = [
 
 
 def test_what_was_learned_comes_back_exactly_and_stops(generator):
-    rows = [Row(q, 0, generator.prompt([user(q, input)])) for q, input, _ in KNOWN]
+    rows = [Row(q, 0, generator.tokens.prompt([user(q, input)])) for q, input, _ in KNOWN]
     answers = answer_all(generator, rows, GREEDY, 3)
     assert [answers[q, 0].text for q, _, _ in KNOWN] == [answer for _, _, answer in KNOWN]
     assert {answer.finish_reason for answer in answers.values()} == {"stop"}
@@ -174,7 +174,7 @@ def test_a_longer_limit_only_adds_to_a_drawn_answer(generator):
 def test_a_stream_is_the_same_answer_in_pieces(generator):
     for question, input, answer in KNOWN:
         pieces: list[str] = []
-        row = Row("any", 0, generator.prompt([user(question, input)]))
+        row = Row("any", 0, generator.tokens.prompt([user(question, input)]))
         whole = generator.stream(row, GREEDY, 0, pieces.append)
         assert "".join(pieces) == whole.text == answer
         assert "\ufffd" not in "".join(pieces)
