@@ -29,12 +29,12 @@ DRAWN = DecodingConfig(max_new_tokens=8, temperature=1.5, top_p=1.0)
 
 
 @functools.cache
-def trained_folder(base: Path) -> Path:
+def trained_folder(base: Path, hidden_size: int = 32) -> Path:
     """A model folder below `base`, made once for all files of tests that ask for it."""
     # Continuous batching collects garbage at its end: not each time through all that is imported.
     gc.freeze()
     torch.set_num_threads(1)  # of a model this small, several threads only wait for each other
-    folder = base / "tiny_model"
+    folder = base / f"tiny_model_{hidden_size}"
     folder.mkdir()
     texts = [record.output for record in read_records("sample:en")[:40]]
     train_tokenizer([*texts, render_prompt("a", "b")], 700, folder / "tokenizer.model")
@@ -43,8 +43,8 @@ def trained_folder(base: Path) -> Path:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=ids.vocab_size,
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden_size,
+        intermediate_size=2 * hidden_size,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
