@@ -84,6 +84,12 @@ class FilesConfig:
         require(bool(self.files), "data.files is empty: name at least one file")
         require(self.row_tokens >= 2, f"data.row_tokens={self.row_tokens} must be at least 2")
 
+    @property
+    def read_files(self) -> dict[str, str]:
+        """All files that are read, by key."""
+        lists = {"data.files": self.files, "data.validation.files": self.validation.files}
+        return {f"{key}[{i}]": file for key, files in lists.items() for i, file in enumerate(files)}
+
 
 @dataclass(kw_only=True)
 class DataConfig(FilesConfig):
@@ -106,3 +112,8 @@ class DataConfig(FilesConfig):
         require_one_of("data.last_window", self.last_window, ("keep", "drop"))
         rouge_l = self.decontaminate_rouge_l
         require(0 < rouge_l < 1, f"data.decontaminate_rouge_l={rouge_l} is not within (0, 1)")
+
+    @property
+    def read_files(self) -> dict[str, str]:
+        asked = {f"data.decontaminate[{i}]": file for i, file in enumerate(self.decontaminate)}
+        return super().read_files | asked

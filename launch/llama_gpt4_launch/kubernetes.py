@@ -72,7 +72,7 @@ def require_shared(training: RunConfig, mount_path: str) -> None:
         "data.cache_dir": training.data.cache_dir,
         "model.path": training.model.path,
         "tokenizer.path": training.tokenizer.path,
-        **{f"data.files[{i}]": name for i, name in enumerate(training.data.files)},
+        **training.data.read_files,
     }
     if isinstance(training, TrainConfig):
         named["evaluation.questions"] = training.evaluation.questions

@@ -37,6 +37,8 @@ def test_without_gpus_none_are_asked_for() -> None:
         ("run_dir=/home/me/run", r"run_dir=/home/me/run"),
         ("data.cache_dir=/tmp/cache", "data.cache_dir"),
         ("data.files=[/shared/a.json,/home/b.json]", r"data\.files\[1\]=/home/b.json"),
+        ("data.validation.files=[/home/b.json]", r"data\.validation\.files\[0\]=/home/b.json"),
+        ("data.decontaminate=[/home/b.json]", r"data\.decontaminate\[0\]=/home/b.json"),
         ("model.path=/sharedbutnot/llama", "model.path"),
         ("evaluation.questions=/home/questions.jsonl", "evaluation.questions"),
     ],
