@@ -16,7 +16,8 @@ class FilesPolicy:
     """What becomes of what cannot be used: `drop` it (counted), or stop with an `error`."""
 
     too_long: str
-    """An example longer than `data.row_tokens`: its answer would lose its end."""
+    """An example longer than `data.row_tokens`, whose answer would lose its end: `drop` and count
+    it, or stop with an `error`."""
 
     def __post_init__(self) -> None:
         for finding, policy in asdict(self).items():
@@ -30,11 +31,13 @@ class DataPolicy(FilesPolicy):
     """The same for each fault of a record; where there is something to learn also `keep`."""
 
     prompt_fills_row: str
-    """A prompt of `data.row_tokens` or more, which leaves no room for any answer."""
+    """A prompt of `data.row_tokens` or more, which leaves no room for any answer: `drop` or
+    `error`."""
     empty_output: str
-    """No answer, or `<nooutput>` and the like."""
+    """No answer, or `<nooutput>` and the like: `drop` or `error`."""
     cut_output: str
-    """The answer broke off at the teacher's limit, as its `finish_reason` says."""
+    """The answer broke off at the teacher's limit, as its `finish_reason` says: as for all that
+    follow, `drop`, `error`, or `keep` and only count."""
     cut_start: str
     """The first letters of the answer are missing: `e! Here is` for `Sure! Here is`."""
     placeholder_input: str
