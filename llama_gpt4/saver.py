@@ -30,6 +30,8 @@ from llama_gpt4.zero_state import Fragment
 
 LAST_SECONDS = 60.0
 """How much later a run that fails ends for a checkpoint that is being written, at most."""
+SIGN_SECONDS = 1.0
+"""How often a thread that waits for a write looks whether that goes on."""
 
 
 @dataclass
@@ -144,12 +146,20 @@ class Saver:
         # Each its own part first: rank 0 would wait in vain for that of one that has failed.
         for futures in self._save.futures[:1], self._save.futures[1:]:
             with self._save.stalled():
-                wait(futures)
+                self._wait_for(futures)
                 failures = sum_over_ranks([float(self.has_failed)], self._ranks)[0]
             if failures:
                 self.fail()
         self._note_end(self._save)
         self._save = None
+
+    def _wait_for(self, futures: list[Future[None]]) -> None:
+        """A write that takes long and goes on is no hang: `progress` moves with it."""
+        seen = -1
+        while wait(futures, SIGN_SECONDS).not_done:
+            if self._staging.n_taken != seen:
+                seen = self._staging.n_taken
+                self._ranks.progress.at("waiting for the checkpoint")
 
     def reports(self) -> list[dict[str, float]]:
         """Of the saves that have ended since the last call: the step that was saved, how long

@@ -25,6 +25,8 @@ KINDS = ("master", *zero_state.MOMENTS)
 class Staging:
     def __init__(self, ranges: list[Range], device: torch.device) -> None:
         self.ranges = ranges
+        self.n_taken = 0
+        """Tensors that a writer has begun with, ever: a sign of life."""
         n = sum(part.n for part in ranges)
         self._memory = torch.empty(len(KINDS) * n, dtype=torch.float32).fill_(0)
         self._views = self._memory.split([part.n for part in ranges for _ in KINDS])
@@ -71,9 +73,15 @@ class Staging:
         """What a checkpoint's file of this rank holds."""
         names = [(part, kind) for part in self.ranges for kind in KINDS]
         return [
-            Outgoing(f"{part.name}:{part.start}:{kind}", torch.float32, (part.n,), [view])
+            Outgoing(
+                f"{part.name}:{part.start}:{kind}", torch.float32, (part.n,), self._counted(view)
+            )
             for (part, kind), view in zip(names, self._views, strict=True)
         ]
+
+    def _counted(self, view: Tensor) -> Iterator[Tensor]:
+        self.n_taken += 1
+        yield view
 
 
 def _by_kind(fragment: Fragment) -> Iterator[Tensor]:

@@ -4,6 +4,7 @@ several processes and the other stages: tests/distributed."""
 import os
 import resource
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,15 @@ import torch
 import torch.distributed as dist
 
 from llama_gpt4 import publication
+from llama_gpt4 import saver as saver_module
 from llama_gpt4.checkpoint import Checkpoint, RunState
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.publication import saved_steps, step_folder
 from llama_gpt4.ranks import Ranks
+from llama_gpt4.safetensors_file import Outgoing
 from llama_gpt4.saver import Saver
+from llama_gpt4.zero_state import Range
 
 RANKS = Ranks(0, 0, 1, 1, torch.device("cpu"), "host")
 
@@ -127,6 +131,32 @@ def test_a_bug_in_the_thread_keeps_its_trace(
         monkeypatch.setattr(publication, "publish", lambda *arguments: 1 / 0)
         saver.save(RunState(1, ""))
         with pytest.raises(ZeroDivisionError):
+            saver.finish()
+
+
+def test_a_long_write_that_goes_on_is_no_hang(
+    engine: Any, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`finish` gives a sign of life for what is written meanwhile; the heartbeat looks for them."""
+    monkeypatch.setattr(saver_module, "SIGN_SECONDS", 0.01)
+    may_write = threading.Event()
+
+    def slow(folder: Path, rank: int, tensors: list[Outgoing], ranges: list[Range]) -> None:
+        assert may_write.wait(60)
+        for tensor in tensors:
+            moves, until = RANKS.progress.moves, time.monotonic() + 60
+            assert sum(piece.numel() for piece in tensor.pieces) in (40, 12_000)
+            while RANKS.progress.moves == moves:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+        raise InputError("long enough")
+
+    monkeypatch.setattr(publication, "write_part", slow)
+    update(engine)
+    with Saver(engine, {}, config, RANKS) as saver:
+        saver.save(RunState(1, ""))
+        may_write.set()
+        with pytest.raises(InputError, match="long enough"):
             saver.finish()
 
 
