@@ -1,11 +1,14 @@
 """The Hugging Face hub: from a name that a user wrote to a folder on this machine, and back."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llama_gpt4.errors import InputError
+
+log = logging.getLogger(__name__)
 
 TOKENIZER_FILES = (
     "tokenizer.model",
@@ -52,6 +55,20 @@ def local_snapshot(
         ) from None
 
 
+def hub_card(name: str, kind: str) -> str:
+    """README.md of a `model` or `dataset` of the hub; empty where there is none to be had."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        path = hf_hub_download(name, "README.md", repo_type=kind)
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError, HTTPError) as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        log.warning("%s: the hub gives us no card of it: %s", name, reason)
+        return ""
+
+
 def weight_files(folder: Path, single: str) -> list[Path]:
     """The one file, else the shards of its index: what transformers would read."""
     if (folder / single).exists():
@@ -83,6 +100,9 @@ class Upload:
     private: bool
     files: Sequence[str]
     """Patterns of the files that others get to see."""
+    replaced: Sequence[str]
+    """Patterns of files of an earlier upload that go, unless this one has them too: what a model or
+    data set in fewer parts would leave behind is still read by some."""
     message: str
     """Of the one commit."""
 
@@ -115,6 +135,7 @@ def uploaded(folder: Path, upload: Upload) -> str:
             repo_type=kind,
             folder_path=folder,
             allow_patterns=list(upload.files),
+            delete_patterns=list(upload.replaced),
             commit_message=upload.message,
         )
     except (OSError, ValueError, HTTPError) as error:

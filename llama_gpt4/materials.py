@@ -15,8 +15,9 @@ from typing import Any
 from llama_gpt4.cards import card_licences, card_terms
 from llama_gpt4.compose import load_resolved
 from llama_gpt4.config import RunConfig
+from llama_gpt4.containers import HUB
 from llama_gpt4.errors import InputError
-from llama_gpt4.hub import local_snapshot
+from llama_gpt4.hub import hub_card
 from llama_gpt4.language import language_of
 from llama_gpt4.licences import licence_of
 from llama_gpt4.records import is_path, json_values, origins, read_bytes
@@ -88,7 +89,7 @@ def with_stated(
 
 
 def _data(file: str) -> Material:
-    name = _name(file)
+    name = file_name(file)
     try:
         content = read_bytes(file)
     except InputError as error:
@@ -96,7 +97,7 @@ def _data(file: str) -> Material:
         return Material(name=name, is_data=True, licences=())
     try:
         values = json_values(content, file)
-    except InputError:  # Parquet, of which only the card can say more
+    except InputError:  # somebody has changed it since; the card may still say more
         values = []
     licences, terms = _papers(file, content, values)
     return Material(
@@ -109,8 +110,11 @@ def _data(file: str) -> Material:
     )
 
 
-def _name(file: str) -> str:
-    """A file's own name, with its folder's where it is what every data set of ours is called."""
+def file_name(file: str) -> str:
+    """A file's own name, with its folder's where it is what every data set of ours is called; of
+    the hub, the repository's."""
+    if file.startswith(HUB):
+        return file.removeprefix(HUB).partition(":")[0]
     if not is_path(file):
         return file
     path = Path(file)
@@ -125,7 +129,10 @@ def _papers(file: str, content: bytes, values: Sequence[tuple[int, Any]]) -> tup
     if of_git.hexdigest() in PUBLISHED:
         return [PUBLISHED_LICENCE], PUBLISHED_TERMS
     in_records = [str(origin["licence"]) for origin in origins(values) if origin.get("licence")]
-    card = _card(Path(file).parent)
+    if file.startswith(HUB):
+        card = hub_card(file_name(file), "dataset")
+    else:
+        card = _card(Path(file) if Path(file).is_dir() else Path(file).parent)
     return [*in_records, *card_licences(card)], card_terms(card)
 
 
@@ -136,15 +143,16 @@ def _base(config: RunConfig) -> list[Material]:
     folder = Path(path)
     if folder.name == "model" and (folder.parent / "config.yaml").is_file():
         return materials_of(load_resolved(folder.parent / "config.yaml"))
-    name = folder.name if folder.is_absolute() else path  # of the hub, if it is no folder here
-    try:
-        folder = local_snapshot(path, wanted=("README.md",))
-    except InputError as error:
-        log.warning("%s: its card cannot be looked at", error)
-        return [Material(name=name, is_data=False, licences=())]
-    card = _card(folder)
-    licences = (*dict.fromkeys(card_licences(card)),)
-    return [Material(name=name, is_data=False, licences=licences, terms=card_terms(card))]
+    is_here = folder.is_absolute()  # the frozen configuration leaves names of the hub alone
+    card = _card(folder) if is_here else hub_card(path, "model")
+    return [
+        Material(
+            name=folder.name if is_here else path,
+            is_data=False,
+            licences=(*dict.fromkeys(card_licences(card)),),
+            terms=card_terms(card),
+        )
+    ]
 
 
 def _card(folder: Path) -> str:

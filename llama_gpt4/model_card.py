@@ -20,9 +20,6 @@ from llama_gpt4.summary import read_summary
 
 SHOWN = ("data", "batch", "loss", "optim", "schedule", "precision", "train", "zero")
 """Sections of the configuration that others need to repeat the training."""
-HIDDEN = ("data.files", "data.validation.files")
-"""Keys of them that are paths on somebody's disk, besides those that change nothing."""
-
 ASKED = """```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -155,10 +152,17 @@ def _settings(config: RunConfig) -> list[tuple[str, Any]]:
     values = asdict(config)
     shown = {key: values[key] for key in SHOWN if key in values} | {"seed": config.seed}
     return [
-        (key, value)
+        (key, _without_folders(value))
         for key, value in flatten(shown)
-        if key not in HIDDEN and not is_in(key, FREE_KEYS) and value not in (None, {}, [])
+        if not is_in(key, FREE_KEYS) and value not in (None, {}, [])
     ]
+
+
+def _without_folders(value: Any) -> Any:
+    """A path's last part: where it lay on somebody's disk is nobody's business."""
+    if isinstance(value, list):
+        return [_without_folders(each) for each in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _figures(run_dir: Path) -> list[tuple[str, Any]]:

@@ -8,17 +8,19 @@ from pathlib import Path
 
 from llama_gpt4.compose import compose, load_resolved
 from llama_gpt4.config import RunConfig, require
+from llama_gpt4.containers import HUB
 from llama_gpt4.errors import InputError
 from llama_gpt4.files import written_aside
 from llama_gpt4.help import wants_help
 from llama_gpt4.hub import MODEL_FILES, Upload, require_repository, uploaded, weight_files
-from llama_gpt4.licences import RESEARCH, licence_of, require_allowed, require_licence
-from llama_gpt4.materials import Material, materials_of, with_stated
+from llama_gpt4.licences import RESEARCH, Licence, licence_of, require_allowed, require_licence
+from llama_gpt4.materials import Material, file_name, materials_of, with_stated
 from llama_gpt4.model_card import Named, model_card, require_card
 from llama_gpt4.program import ExitReport, run_program
 
 FILES = ("README.md", "LICENSE*", "NOTICE*", "USE_POLICY*", *MODEL_FILES)
 """The card, what licences ask to be passed on, and what transformers loads."""
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 
 
 @dataclass(kw_only=True)
@@ -49,7 +51,7 @@ class PushConfig:
     """The base model's name on the hub, for the card; null: `model.path` of the run, if it is
     one."""
     datasets: list[str]
-    """Names of the data on the hub, for the card."""
+    """Names of the data on the hub, for the card, besides those that were read from there."""
 
     def __post_init__(self) -> None:
         require_repository(self.repo)
@@ -81,16 +83,17 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
     folder = Path(config.folder).expanduser() if config.folder else run_dir / "model"
     require_model(folder)
     materials = with_stated(materials_of(trained), config.data_licences, config.base_licence)
-    require_publishable(config.licence, materials)
+    licence = require_licence("licence", config.licence)
+    require_publishable(licence, materials)
     card = folder / "README.md"
     if card.exists():
-        require_card(card, config.licence, materials)
+        require_card(card, licence.name, materials)
     else:
         named = Named(
             repo=config.repo,
-            licence=config.licence,
+            licence=licence.name,
             base_model=config.base_model or _on_hub(trained),
-            datasets=config.datasets,
+            datasets=[*dict.fromkeys((*config.datasets, *_data_on_hub(trained)))],
         )
         with written_aside(card) as file:
             file.write(model_card(named, run_dir, trained, materials))
@@ -100,7 +103,12 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
         "publish under them, add accept_terms=true",
     )
     upload = Upload(
-        config.repo, "model", config.private, FILES, message="A model made with llama-gpt4"
+        repo=config.repo,
+        kind="model",
+        private=config.private,
+        files=FILES,
+        replaced=WEIGHTS,
+        message="A model made with llama-gpt4",
     )
     print(f"{folder} is at {uploaded(folder, upload)}", flush=True)
 
@@ -123,7 +131,7 @@ def require_model(folder: Path) -> None:
             raise InputError(f"{file} is damaged ({error}): export the model anew") from None
 
 
-def require_publishable(licence: str, materials: Sequence[Material]) -> None:
+def require_publishable(licence: Licence, materials: Sequence[Material]) -> None:
     """The gate: every material has a licence, and none forbids what the model's allows."""
     unknown = [material for material in materials if not material.has_known_licence]
     if unknown:
@@ -135,7 +143,7 @@ def require_publishable(licence: str, materials: Sequence[Material]) -> None:
         for name in material.licences:
             known = licence_of(name)
             if known is not None:
-                require_allowed(require_licence("licence", licence), known, material.name)
+                require_allowed(licence, known, material.name)
 
 
 def _keys(unknown: Sequence[Material]) -> str:
@@ -148,6 +156,10 @@ def _keys(unknown: Sequence[Material]) -> str:
 def _on_hub(trained: RunConfig) -> str | None:
     path = trained.model.path
     return None if path is None or Path(path).is_absolute() else path
+
+
+def _data_on_hub(trained: RunConfig) -> list[str]:
+    return [file_name(file) for file in trained.data.files if file.startswith(HUB)]
 
 
 if __name__ == "__main__":

@@ -76,8 +76,14 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0].strip("/").split("/")
         kind, repo = path[1], "/".join(path[2:4])
-        if path[0] != "api" or len(path) != 4 or self.server.kinds.get(repo) != kind:
+        if path[0] != "api" or self.server.kinds.get(repo) != kind:
             return self.reply(404, {"error": "Entry not found"})
+        if path[4:] == ["tree", "main"]:
+            files = self.server.files[repo].items()
+            return self.reply(200, [
+                {"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
+                for name, content in files
+            ])  # fmt: skip
         self.reply(200, {"id": repo, "private": self.server.private[repo], "tags": []})
 
     def create(self, wanted: dict[str, Any]) -> None:
@@ -109,10 +115,12 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.files[repo][value["path"]] = base64.b64decode(value["content"])
             elif operation["key"] == "lfsFile":
                 self.server.files[repo][value["path"]] = self.server.large[value["oid"]]
+            elif operation["key"] == "deletedFile":
+                del self.server.files[repo][value["path"]]
         url = f"{self.server.url}/{repo}/commit/{'a' * 40}"
         self.reply(200, {"success": True, "commitOid": "a" * 40, "commitUrl": url})
 
-    def reply(self, status: int, content: dict[str, Any]) -> None:
+    def reply(self, status: int, content: Any) -> None:
         body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")

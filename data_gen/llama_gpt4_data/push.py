@@ -45,10 +45,15 @@ def run(arguments: Sequence[str]) -> None:
     config = compose(PushConfig, PROGRAM, arguments)
     folder = Path(config.output_dir).expanduser()
     require_card(folder)
-    said = Upload(
-        config.repo, "dataset", config.private, FILES, message="Data made with llama-gpt4"
+    upload = Upload(
+        repo=config.repo,
+        kind="dataset",
+        private=config.private,
+        files=FILES,
+        replaced=("arrow/*",),
+        message="Data made with llama-gpt4",
     )
-    print(f"{folder} is at {uploaded(folder, said)}", flush=True)
+    print(f"{folder} is at {uploaded(folder, upload)}", flush=True)
 
 
 def require_card(folder: Path) -> None:

@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 
 from llama_gpt4 import materials
@@ -86,13 +90,42 @@ def test_the_papers_files_are_known_by_content_whatever_stands_beside(
     assert (found.licences, found.terms) == (("cc-by-nc-4.0",), PUBLISHED_TERMS)
 
 
-@pytest.mark.parametrize("content", [None, b"PAR1\xff\xfe", b"[{"], ids=["gone", "parquet", "cut"])
+@pytest.mark.parametrize("content", [None, b"PAR1\xff\xfe", b"[{"], ids=["gone", "damaged", "cut"])
 def test_a_file_that_cannot_be_read_states_nothing(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "tasks.parquet"
     if content is not None:
         path.write_bytes(content)
     [found] = made_from(f"data.files=[{path}]")
     assert (found.name, found.licences, found.languages) == ("tasks.parquet", (), ())
+
+
+def test_a_folder_of_arrow_files_has_its_card_in_it(tmp_path: Path) -> None:
+    datasets.Dataset.from_list([RECORD]).save_to_disk(str(tmp_path / "taught"))
+    (tmp_path / "taught" / "README.md").write_text(CARD)
+    [found] = made_from(f"data.files=[{tmp_path}/taught]")
+    assert (found.name, found.licences) == ("taught", ("cc-by-nc-4.0",))
+    assert found.languages == ("en",)
+
+
+def test_data_of_the_hub_have_their_card_there(tmp_path: Path) -> None:
+    """In a process whose hub is its cache and nothing else."""
+    repository = tmp_path / "hub" / "datasets--owner--tasks"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "README.md").write_text(CARD)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    program = (
+        "from llama_gpt4.hub import hub_card\n"
+        "print(hub_card('owner/tasks', 'dataset') + '|' + hub_card('owner/other', 'dataset'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"{CARD}|\n" and "owner/other: the hub gives us no card" in done.stderr
+    assert materials.file_name("hub:owner/tasks:test") == "owner/tasks"
 
 
 def test_a_base_model_is_known_by_its_card_and_never_by_its_path(tmp_path: Path) -> None:

@@ -77,9 +77,12 @@ def test_it_says_what_the_run_knows(run_dir: Path) -> None:
     assert f"~~~text\n{render_prompt('{instruction}', '')}\n~~~" in text
 
 
-def test_it_says_nothing_of_this_machine(run_dir: Path) -> None:
+def test_it_says_nothing_of_this_machine(tmp_path: Path) -> None:
+    questions = tmp_path / "anna" / "questions.jsonl"
+    run_dir = finished_run(tmp_path / "run", f"data.decontaminate=[{questions}]")
     text = written(run_dir)
-    assert str(run_dir.parent) not in text and "cache_dir" not in text and "too_long" in text
+    assert str(tmp_path) not in text and "anna" not in text and "cache_dir" not in text
+    assert "\n| data.decontaminate | ['questions.jsonl'] |\n" in text
 
 
 def test_the_summary_of_a_run_is_on_it(tmp_path: Path) -> None:

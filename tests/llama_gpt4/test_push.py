@@ -1,6 +1,7 @@
 """`llama-gpt4 push`: a model and its card to a hub, past a gate of licences."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
+from llama_gpt4.export import run as export
+from llama_gpt4.program import ExitReport
 from llama_gpt4.push import main
 
 from ..command import CLI, ENVIRONMENT
@@ -32,14 +35,20 @@ def hub(running: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
     return running
 
 
-@pytest.fixture
-def run_dir(tmp_path: Path) -> Path:
-    """Trained on GPT-4's answers."""
-    data = tmp_path / "en" / "data.json"
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """On GPT-4's answers."""
+    folder = tmp_path_factory.mktemp("trained")
+    data = folder / "en" / "data.json"
     data.parent.mkdir()
     data.write_text(json.dumps([RECORD]))
     (data.parent / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
-    return finished_run(tmp_path / "run", f"data.files=[{data}]")
+    return finished_run(folder / "run", f"data.files=[{data}]")
+
+
+@pytest.fixture
+def run_dir(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def refusal(run_dir: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -76,6 +85,18 @@ def test_model_and_card_arrive_whole_and_private(hub: Hub, run_dir: Path) -> Non
     )  # fmt: skip
     assert all(content == (folder / name).read_bytes() for name, content in files.items())
     assert b"license: cc-by-nc-4.0" in files["README.md"]
+
+
+def test_shards_of_an_earlier_upload_do_not_stay(hub: Hub, run_dir: Path) -> None:
+    line = [f"run_dir={run_dir}", "repo=me/twice", "licence=CC-BY-NC-4.0"]
+    assert main(line) == 0
+    hub.files["me/twice"]["LICENSE"] = b"put there by hand"
+    assert len([name for name in hub.files["me/twice"] if "safetensors" in name]) > 3
+    export([f"run_dir={run_dir}"], ExitReport())
+    assert main(line) == 0
+    files = hub.files["me/twice"]
+    assert [name for name in files if "safetensors" in name] == ["model.safetensors"]
+    assert "LICENSE" in files and b"license: cc-by-nc-4.0" in files["README.md"]
 
 
 def test_a_token_that_the_hub_refuses_is_one_line_without_it(
