@@ -101,14 +101,15 @@ def test_a_package_that_is_not_there() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("prefixes", [(), (range(0), range(250), range(0), range(301))])
 @pytest.mark.parametrize("n_kv_heads", [4, 2])
-def test_equals_one_call_a_document(n_kv_heads: int) -> None:
+def test_equals_one_call_a_document(n_kv_heads: int, prefixes: tuple[range, ...]) -> None:
     device = torch.device("cuda")
     lengths = (300, 1, 64, 129)
     inputs = heads(sum(lengths), n_kv_heads, "cuda")
     seed = torch.randn_like(inputs[0])
-    one = attention_of("varlen")(*inputs, plan_attention(lengths, device))
-    other = attention(*inputs, plan_sdpa(lengths, device))
+    one = attention_of("varlen")(*inputs, plan_attention(lengths, device, prefixes))
+    other = attention(*inputs, plan_sdpa(lengths, device, prefixes))
     mine_all, theirs_all = ((x, *torch.autograd.grad(x, inputs, seed)) for x in (one, other))
     for mine, theirs in zip(mine_all, theirs_all, strict=True):
         assert (mine - theirs).norm() <= 2e-2 * theirs.norm()

@@ -48,3 +48,19 @@ def test_a_window_or_an_unknown_model_keeps_its_own_attention() -> None:
     assert implementation(AutoConfig.for_model("bloom")) is None
     slides = AutoConfig.for_model("qwen2", use_sliding_window=True, sliding_window=16)
     assert implementation(slides) is None
+
+
+def test_layers_may_be_computed_again() -> None:
+    """As `model.recompute=full` has it."""
+    torch.manual_seed(0)
+    config = AutoConfig.for_model("opt", dropout=0.0, **SIZES, **MORE["opt"])
+    model = AutoModel.from_config(config, attn_implementation=implementation(config))
+    tokens, positions = torch.randint(3, 97, (16,)), torch.tensor([*range(12), *range(5, 9)])
+    seed, found = torch.randn(16, 32), []
+    for recomputed in (False, True):
+        if recomputed:
+            model.train().gradient_checkpointing_enable()
+        hidden = hidden_states(model, tokens, positions, (12, 4), (range(0), range(5)))
+        found.append(torch.autograd.grad(hidden, [*model.parameters()], seed))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
