@@ -14,8 +14,4 @@ class Progress:
 
     def at(self, phase: str) -> None:
         self.phase = phase
-        self.move()
-
-    def move(self) -> None:
-        """Also for what goes on beside the training, such as a checkpoint that is being written."""
         self.moves += 1

@@ -8,16 +8,15 @@ on the collective that every step has anyway.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any, NoReturn, Self
 
 import torch.distributed as dist
-from torch import Tensor
 
 from llama_gpt4 import publication, zero_state
 from llama_gpt4.checkpoint import RunState
@@ -185,16 +184,9 @@ class Saver:
             self._staging.fill(fragments, after)
         finally:
             save.is_copied.set()
-        tensors = [
-            replace(tensor, pieces=self._seen(tensor.pieces)) for tensor in self._staging.tensors()
-        ]
-        publication.write_part(save.folder, self._ranks.rank, tensors, self._staging.ranges)
-
-    def _seen(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
-        """`pieces`, each of which is a sign of life: all may be waiting for a slow disk."""
-        for piece in pieces:
-            self._ranks.progress.move()
-            yield piece
+        publication.write_part(
+            save.folder, self._ranks.rank, self._staging.tensors(), self._staging.ranges
+        )
 
     def _publish(self, save: _Save) -> None:
         publication.publish(
