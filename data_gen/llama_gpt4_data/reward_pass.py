@@ -1,7 +1,8 @@
 """Rewards of many answers in one pass, on one process or several, which goes on where it was ended.
 
 1. Batches are made of all answers, whatever the number of processes and whatever is known already:
-   a batch is the same product of the same matrices wherever and whenever it is computed.
+   a batch is the same product of the same matrices wherever and whenever it is computed. (On a CPU
+   the number of threads, by which sums are split, still decides their last bits.)
 2. A batch that comes back is appended to a journal, under a hash of the model's files, the prompt
    and the answer. Another model finds nothing there and scores anew.
 """

@@ -182,18 +182,21 @@ def test_a_killed_run_goes_on_and_processes_change_nothing(model: Path, tmp_path
         tmp_path / "a.jsonl",
         *(
             line(q, k, f"{q} {k} " + "und so weiter " * ((q + k) % 9))
-            for q in range(120)
+            for q in range(400)
             for k in range(5)
         ),
     )
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert rank(model, answers, whole) == ExitCode.DONE
-    command = [*CLI, "rank", f"model={model}", f"answers={answers}", f"output_dir={killed}"]
+    # As many threads for each process as the others have: theirs decide the last bits of a sum.
+    command = [*CLI, "rank", f"model={model}", f"answers={answers}", "device=cpu"]
+    alone = subprocess.run([*command, f"output_dir={whole}"], env=ENVIRONMENT)
+    assert alone.returncode == ExitCode.DONE
+    command.append(f"output_dir={killed}")
     journal = killed / "journal.jsonl"
     for number, processes in ((signal.SIGKILL, 2), (signal.SIGTERM, 1)):
         before = journal.stat().st_size if journal.exists() else 0
         process = subprocess.Popen(
-            [*command, "device=cpu", f"processes={processes}"],
+            [*command, f"processes={processes}"],
             stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
         )  # fmt: skip
         while process.poll() is None and not (journal.exists() and journal.stat().st_size > before):
@@ -207,8 +210,8 @@ def test_a_killed_run_goes_on_and_processes_change_nothing(model: Path, tmp_path
         else:
             assert len(started) >= processes and are_gone(started)
         assert {*written(killed)} == {"journal.jsonl"}
-    assert 0 < len(journal.read_bytes().splitlines()) < 600
-    assert rank(model, answers, killed) == ExitCode.DONE
+    assert 0 < len(journal.read_bytes().splitlines()) < 2000
+    assert subprocess.run(command, env=ENVIRONMENT).returncode == ExitCode.DONE
     ours, theirs = written(killed), written(whole)
     assert {*ours.pop("journal.jsonl").splitlines()} == {*theirs.pop("journal.jsonl").splitlines()}
     assert ours == theirs

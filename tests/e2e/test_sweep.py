@@ -50,6 +50,7 @@ def leader_of(run_dir: Path) -> int:
     raise AssertionError(f"nothing trains in {run_dir}")
 
 
+@pytest.mark.slow
 def test_a_sweep_survives_a_failure_and_a_kill(tmp_path: Path) -> None:
     killed = "optim.lr=0.001,seed=2"
     run_dir = tmp_path / "sweep" / killed

@@ -213,6 +213,7 @@ def test_this_host_with_faults(tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_hosts_that_do_not_answer_are_named_and_the_others_looked_at(
     ssh: Path, free_port: int
 ) -> None:
