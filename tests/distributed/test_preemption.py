@@ -74,7 +74,7 @@ def test_all_save_one_step_and_the_next_start_goes_on_there(tmp_path: Path) -> N
         wait_for(process, lambda: max(saved_steps(run_dir), default=0) > before)  # noqa: B023
         time.sleep(chance.random() / 4)
         send(process, number)
-        output = process.communicate(timeout=120)[0]
+        output = process.communicate(timeout=240)[0]
         wait_until(lambda: members(process.pid) == [])  # noqa: B023
         assert exit_code(run_dir) == 75, output
         assert command is deepspeed or process.returncode == 75, output
@@ -108,7 +108,7 @@ def test_a_file_asks_for_a_checkpoint_and_training_goes_on(tmp_path: Path) -> No
     wait_for(process, lambda: metrics(run_dir)[-1]["step"] > saved + 2)
     assert saved_steps(run_dir) == [saved], "once"
     process.terminate()
-    process.communicate(timeout=120)
+    process.communicate(timeout=240)
 
 
 def wait_for(process: "subprocess.Popen[str]", condition: Callable[[], bool]) -> None:
