@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from llama_gpt4.config import DataConfig, require
-from llama_gpt4.packing import Ints, Rows, best_fit, one_each
+from llama_gpt4.packing import Ints, Rows, best_fit, one_each, spans
+from llama_gpt4.targets import Targets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +33,7 @@ class Examples(Protocol):
     @property
     def lengths(self) -> Ints: ...
     @property
-    def prompt_lengths(self) -> Ints: ...
+    def targets(self) -> Targets: ...
     def tokens_of(self, i: int, /) -> npt.NDArray[Any]: ...
 
 
@@ -124,8 +125,7 @@ class Batches:
 
     def target_tokens(self, step: int) -> int:
         """Targets in `step`, over all ranks."""
-        prompts = self._examples.prompt_lengths[self._window(step).examples]
-        return self.tokens(step) - int(prompts.sum())
+        return int(self._examples.targets.counts[self._window(step).examples].sum())
 
     def _lengths(self, step: int) -> Ints:
         return self._examples.lengths[self._window(step).examples]
@@ -192,24 +192,19 @@ def _micro_batches(
 ) -> Iterator[Batch]:
     """One rank's part of `window`."""
     lengths = examples.lengths[window.examples]
-    prompts = examples.prompt_lengths[window.examples]
-    assert (prompts >= 1).all() and (prompts <= lengths).all(), "a prompt begins with BOS"
+    n_targets = examples.targets.counts[window.examples]
     micro_batch = np.repeat(np.arange(len(window)) // rows_per_micro_step, np.diff(window.starts))
-    weights = target_weights(normalisation, lengths - prompts, micro_batch)
+    weights = target_weights(normalisation, n_targets, micro_batch)
     for rows in micro_batch_slices(len(window), rows_per_micro_step, rank, world_size):
         if rows.start == rows.stop:
             yield _empty_batch()
             continue
         mine = slice(window.starts[rows.start], window.starts[rows.stop])
-        yield _batch(examples, window.examples[mine], lengths[mine], prompts[mine], weights[mine])
+        yield _batch(examples, window.examples[mine], lengths[mine], weights[mine])
 
 
 def _batch(
-    examples: Examples,
-    chosen: Ints,
-    lengths: Ints,
-    prompts: Ints,
-    weights: npt.NDArray[np.float64],
+    examples: Examples, chosen: Ints, lengths: Ints, weights: npt.NDArray[np.float64]
 ) -> Batch:
     """The examples `chosen` (E,) end to end; `weights` (E,) are per target."""
     from torch import from_numpy
@@ -217,16 +212,16 @@ def _batch(
     indices = chosen.tolist()
     tokens = np.concatenate([examples.tokens_of(i) for i in indices], dtype=np.int64)
     starts = np.cumsum(lengths) - lengths
-    n_targets = lengths - prompts
-    # A token is predicted at the place before it, so the answer's first at the prompt's last.
-    target_rows = spans(starts + prompts - 1, n_targets)
+    example, answer_starts, n_targets = examples.targets.answers_of(chosen)
+    # A token is predicted at the place before it, so an answer's first at its prompt's last.
+    target_rows = spans(starts[example] + answer_starts - 1, n_targets)
     return Batch(
         tokens=from_numpy(tokens),
         positions=from_numpy(spans(np.zeros_like(lengths), lengths)),
         document_lengths=tuple(lengths.tolist()),
         target_rows=from_numpy(target_rows),
         targets=from_numpy(tokens[target_rows + 1]),
-        weights=from_numpy(np.repeat(weights.astype(np.float32), n_targets)),
+        weights=from_numpy(np.repeat(weights.astype(np.float32)[example], n_targets)),
         examples=tuple(indices),
     )
 
@@ -249,12 +244,6 @@ def micro_batch_slices(n: int, per_micro_step: int, rank: int, world_size: int) 
     stride = world_size * per_micro_step
     firsts = range(rank * per_micro_step, -(-n // stride) * stride, stride)
     return [slice(min(first, n), min(first + per_micro_step, n)) for first in firsts]
-
-
-def spans(firsts: Ints, sizes: Ints) -> Ints:
-    """`first, first + 1, ...` for `size` numbers, for each of `firsts` (E,) and `sizes` (E,)."""
-    starts = np.cumsum(sizes) - sizes
-    return np.repeat(firsts - starts, sizes) + np.arange(sizes.sum())
 
 
 def epoch_bits(seed: int, epoch: int) -> np.random.PCG64:

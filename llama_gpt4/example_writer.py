@@ -49,6 +49,8 @@ class ExampleWriter:
     """Of all that was tokenised, used or not."""
     table: list[tuple[int, int, int, int, int]] = field(default_factory=list)
     """What is in examples.npy."""
+    targets: list[tuple[int, int, int]] = field(default_factory=list)
+    """What is in targets.npy."""
     answers: list[tuple[int, int]] = field(default_factory=list)
     """Of each example: the number of its answer's language, and the characters of it."""
     fallback_counts: list[npt.NDArray[np.int64]] = field(default_factory=list)
@@ -74,6 +76,7 @@ class ExampleWriter:
                 f"{dropped_words(report['dropped'])}"
             )
         np.save(self.folder / "examples.npy", np.array(self.table, np.int64))
+        np.save(self.folder / "targets.npy", np.array(self.targets, np.int64))
         return report | self._report()
 
     def _add(self, chunk: Sequence[Entry], audit: Audit) -> npt.NDArray[Any]:
@@ -85,6 +88,7 @@ class ExampleWriter:
             if not audit.takes(entry, len(prompt), length):
                 continue
             place = audit.place_of(entry.record)
+            self.targets.append((len(self.table), len(prompt), len(answer)))
             self.table.append((self.n_tokens, length, len(prompt), *place))
             self.answers.append((LANGUAGES.index(entry.language), len(entry.record.output)))
             self.n_tokens += length

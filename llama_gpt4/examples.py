@@ -12,6 +12,7 @@ from llama_gpt4.asked import NOTHING, Asked
 from llama_gpt4.config import FilesConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.records import record_name
+from llama_gpt4.targets import Targets
 
 Ints = npt.NDArray[np.int64]
 Report = dict[str, Any]
@@ -40,7 +41,8 @@ class Examples:
     lengths: Ints
     """(n,) tokens of each example, BOS and EOS included."""
     prompt_lengths: Ints
-    """(n,) tokens that are not learned, BOS included."""
+    """(n,) tokens before the first that is learned, BOS included."""
+    targets: Targets
     _tokens: npt.NDArray[Any]
     _offsets: Ints
     _places: Ints
@@ -123,7 +125,8 @@ def _open_examples(folder: Path, dtype: np.dtype[Any], files: list[str]) -> Exam
     tokens = np.memmap(folder / "tokens.bin", dtype, mode="r")
     if len(tokens) != lengths.sum():
         raise ValueError(f"{folder.name} holds {len(tokens)} tokens, not {lengths.sum()}")
-    return Examples(lengths, prompt_lengths, tokens, offsets, table[:, 3:], files)
+    targets = Targets.from_table(np.load(folder / "targets.npy"), lengths)
+    return Examples(lengths, prompt_lengths, targets, tokens, offsets, table[:, 3:], files)
 
 
 def _name_files(data: FilesConfig, report: Report) -> None:

@@ -88,3 +88,9 @@ def one_each(n: int, order: Ints) -> Rows:
 def _starts(sizes: Ints) -> Ints:
     """Where things of `sizes` (n,) begin when they lie end to end, and the end: (n + 1,)."""
     return np.concatenate(([0], np.cumsum(sizes)), dtype=np.int64)
+
+
+def spans(firsts: Ints, sizes: Ints) -> Ints:
+    """`first, first + 1, ...` for `size` numbers, for each of `firsts` (E,) and `sizes` (E,)."""
+    starts = np.cumsum(sizes) - sizes
+    return np.repeat(firsts - starts, sizes) + np.arange(sizes.sum())

@@ -1,8 +1,9 @@
 """Records become tokens once, before any process group exists; every later start opens the result.
 
 Their folder in the cache holds `meta.json`, `tokenizer/`, `train/` and maybe `validation/`. These
-two are `tokens.bin` (all examples end to end) and `examples.npy` (a row for each: offset in tokens,
-length, length of its prompt, number of its file, index of its record).
+are `tokens.bin` (all examples end to end), `examples.npy` (a row for each: offset in tokens,
+length, length of its prompt, number of its file, index of its record) and `targets.npy` (a row for
+each answer: number of its example, place of its first token there, tokens).
 
 An example is BOS + prompt + answer + EOS, and is used whole or not at all.
 """

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llama_gpt4.batches import spans
-from llama_gpt4.packing import Ints
+from llama_gpt4.packing import Ints, spans
 
 
 class Group(NamedTuple):

@@ -84,7 +84,7 @@ def _counted(config: PlannedConfig, examples: Examples, vocab_size: int) -> Work
     return Workload(
         examples=examples.n,
         tokens=int(lengths.sum()),
-        target_tokens=int(lengths.sum() - examples.prompt_lengths.sum()),
+        target_tokens=int(examples.targets.counts.sum()),
         squared_lengths=int((lengths**2).sum()),
         rows=batches.rows_per_epoch,
         steps=batches.steps_per_epoch,

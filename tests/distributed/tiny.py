@@ -8,6 +8,7 @@ import numpy.typing as npt
 from llama_gpt4.batches import Batches
 from llama_gpt4.compose import compose_training
 from llama_gpt4.config import DataConfig, TrainConfig
+from llama_gpt4.targets import Targets
 
 VOCAB_SIZE = 512
 ROWS_PER_STEP = 8
@@ -29,7 +30,9 @@ class Documents:
     def __init__(self, n: int = 61) -> None:
         numbers = np.random.default_rng(0)
         self.lengths: npt.NDArray[Any] = numbers.integers(4, 60, n)
-        self.prompt_lengths: npt.NDArray[Any] = numbers.integers(1, self.lengths - 1)
+        prompts = numbers.integers(1, self.lengths - 1)
+        answers = np.stack([np.arange(n), prompts, self.lengths - prompts], axis=1)
+        self.targets = Targets.from_table(answers, self.lengths)
         self._tokens = [numbers.integers(3, VOCAB_SIZE, k).astype(np.uint16) for k in self.lengths]
 
     @property

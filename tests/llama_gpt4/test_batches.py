@@ -15,6 +15,8 @@ from llama_gpt4.audit import RULES
 from llama_gpt4.batches import Batch, Batches, evaluation_batches, target_weights
 from llama_gpt4.data_config import DataConfig, DataPolicy, ValidationConfig
 from llama_gpt4.errors import InputError
+from llama_gpt4.targets import Targets
+from tests.llama_gpt4.one_answer import after_prompts
 
 ROW = 16
 NORMALISATIONS = ("global_tokens", "micro_batch", "example")
@@ -26,6 +28,10 @@ class SmallExamples:
 
     lengths: np.ndarray
     prompt_lengths: np.ndarray
+
+    @property
+    def targets(self) -> Targets:
+        return after_prompts(self.lengths, self.prompt_lengths)
 
     @property
     def n(self) -> int:

@@ -547,7 +547,9 @@ def test_a_cache_dir_that_cannot_be_written(config_for, write_json):
     )
 
 
-@pytest.mark.parametrize("file", ["meta.json", "train/tokens.bin", "train/examples.npy"])
+@pytest.mark.parametrize(
+    "file", ["meta.json", "train/tokens.bin", "train/examples.npy", "train/targets.npy"]
+)
 @pytest.mark.parametrize("damage", ["cut", "removed"])
 def test_a_damaged_cache_is_noticed(config_for, file, damage):
     config = config_for()

@@ -9,6 +9,7 @@ from llama_gpt4.batches import Batches
 from llama_gpt4.compose import compose_training
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.schedule import learning_rate, plan_steps
+from tests.llama_gpt4.one_answer import after_prompts
 
 ENGLISH, CHINESE = 52_002, 48_818
 
@@ -19,7 +20,7 @@ class Lengths:
     def __init__(self, n: int) -> None:
         self.n = n
         self.lengths = np.full(n, 200)
-        self.prompt_lengths = np.full(n, 50)
+        self.targets = after_prompts(self.lengths, np.full(n, 50))
 
     def tokens_of(self, i: int, /) -> np.ndarray:
         return np.zeros(self.lengths[i], dtype=np.uint16)
