@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 CODE = (
-    *("containers.py", "records.py", "prompt.py", "tokenizer.py", "sentencepiece_training.py"),
-    *("prepare.py", "examples.py", "example_writer.py"),
+    *("containers.py", "records.py", "fields.py", "prompt.py", "tokenizer.py"),
+    *("sentencepiece_training.py", "prepare.py", "examples.py", "example_writer.py"),
     *("audit.py", "validators.py", "language.py", "decontamination.py", "questions.py"),
     *("similarity.py", "rouge.py"),
 )

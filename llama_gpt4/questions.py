@@ -9,15 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from llama_gpt4.errors import InputError
-from llama_gpt4.records import (
-    is_path,
-    json_type,
-    json_values,
-    read_bytes,
-    record_name,
-    text_of,
-    without_placeholder,
-)
+from llama_gpt4.fields import json_type, text_of, without_placeholder
+from llama_gpt4.records import is_path, json_values, read_bytes, record_name
 
 log = logging.getLogger(__name__)
 

@@ -13,20 +13,13 @@ from typing import Any
 
 from llama_gpt4.containers import HUB, decompressed, folder_content, hub_content, table_rows
 from llama_gpt4.errors import InputError
+from llama_gpt4.fields import json_type, text_of, without_placeholder
 
 SAMPLES = ("en", "zh", "comparisons_en", "comparisons_zh")
 """What is shipped in the package, read as `sample:en` and so on: records, and comparisons."""
 
 OF_RECORDS = frozenset({"instruction", "text", "turns", "answer", "question_id"})
 """Keys of which every line of a file of records, questions, answers or judgements has one."""
-
-NO_INPUT = frozenset(
-    {
-        *("", "<noinput>", "`<noinput>`", "noinput", "<no input>", "no input", "n/a", "n/a.", "-"),
-        *("none", "none.", "null", "nan", "无", "无输入", "没有输入", "不适用", "空"),
-    }
-)
-"""What people write for "no input", compared without case and outer blanks; it becomes ""."""
 
 
 @dataclass(frozen=True)
@@ -229,32 +222,3 @@ def origins(value: Any) -> Iterator[Mapping[str, Any]]:
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for inner in value:
             yield from origins(inner)
-
-
-def without_placeholder(input: str) -> str:
-    """`input`, or "" where it only says that there is none."""
-    return "" if input.strip().lower() in NO_INPUT else input
-
-
-def text_of(value: Any, key: str, name: str) -> str:
-    """`value`, which stands under `key` in the record `name`, if it is a text."""
-    if not isinstance(value, str):
-        raise InputError(f"{name}: `{key}` is a JSON {json_type(value)}, not a string")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{name}: `{key}` holds half of a surrogate pair at character {error.start}, which is "
-            "no text"
-        ) from None
-    return value
-
-
-def json_type(value: Any) -> str:
-    """What JSON calls the type of `value`."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    names = {dict: "object", list: "array", str: "string", int: "number", float: "number"}
-    return names[type(value)]

@@ -15,19 +15,13 @@ from llama_gpt4.compose import compose
 from llama_gpt4.config import require
 from llama_gpt4.errors import InputError
 from llama_gpt4.export import publish
+from llama_gpt4.fields import text_of
 from llama_gpt4.files import write_json
 from llama_gpt4.help import wants_help
 from llama_gpt4.hub import TOKENIZER_FILES, local_snapshot
 from llama_gpt4.program import ExitReport, run_program
 from llama_gpt4.prompt import CHAT_TEMPLATE
-from llama_gpt4.records import (
-    decoded,
-    json_values,
-    parse_records,
-    read_bytes,
-    record_name,
-    text_of,
-)
+from llama_gpt4.records import decoded, json_values, parse_records, read_bytes, record_name
 
 if TYPE_CHECKING:
     from sentencepiece.sentencepiece_model_pb2 import ModelProto

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_gpt4.errors import InputError
+from llama_gpt4.fields import json_type, text_of
 from llama_gpt4.questions import OWN_IDS, Question, question_of
-from llama_gpt4.records import json_type, json_values, read_bytes, record_name, text_of
+from llama_gpt4.records import json_values, read_bytes, record_name
 
 
 @dataclass(frozen=True, kw_only=True)

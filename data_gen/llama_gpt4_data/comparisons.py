@@ -18,16 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_gpt4.errors import InputError
+from llama_gpt4.fields import json_type, text_of, without_placeholder
 from llama_gpt4.prompt import INPUT, INSTRUCTION, RESPONSE, WITH_INPUT, WITHOUT_INPUT
 from llama_gpt4.questions import OWN_IDS
-from llama_gpt4.records import (
-    json_type,
-    json_values,
-    read_bytes,
-    record_name,
-    text_of,
-    without_placeholder,
-)
+from llama_gpt4.records import json_values, read_bytes, record_name
 from llama_gpt4_data.ratings import HIGHEST, LOWEST
 
 Turn = Mapping[str, str]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from llama_gpt4.records import without_placeholder
+from llama_gpt4.fields import without_placeholder
 from llama_gpt4_data.endpoint_config import EndpointConfig, chat_request
 from llama_gpt4_data.findings import reply_findings
 from llama_gpt4_data.requests import Reply, Request

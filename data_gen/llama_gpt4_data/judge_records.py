@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from llama_gpt4.errors import InputError
-from llama_gpt4.records import json_type, json_values, read_bytes, record_name, text_of
+from llama_gpt4.fields import json_type, text_of
+from llama_gpt4.records import json_values, read_bytes, record_name
 from llama_gpt4_data.answer_files import read_model_answers
 from llama_gpt4_data.judge_answers import GENERAL
 from llama_gpt4_data.judge_prompts import prompt_for

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from llama_gpt4.records import without_placeholder
+from llama_gpt4.fields import without_placeholder
 
 NO_INPUT = "<noinput>"
 NAMES = {"en": ("Instruction", "Input", "Output"), "zh": ("指令", "输入", "输出")}

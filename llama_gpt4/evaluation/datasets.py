@@ -12,9 +12,10 @@ from typing import Any
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.evaluation.references import ANSWER_KEYS, find_answer
+from llama_gpt4.fields import json_type, text_of
 from llama_gpt4.language import language_of
 from llama_gpt4.questions import question_of
-from llama_gpt4.records import is_path, json_type, json_values, read_bytes, record_name, text_of
+from llama_gpt4.records import is_path, json_values, read_bytes, record_name
 
 GROUP_KEYS = ("category", "motivation_app")
 """Of Vicuna's questions and of the 252."""

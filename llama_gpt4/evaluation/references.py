@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from llama_gpt4.errors import InputError
+from llama_gpt4.fields import json_type, text_of
 from llama_gpt4.questions import OWN_IDS, hashed_id, question_of
-from llama_gpt4.records import is_path, json_type, json_values, read_bytes, record_name, text_of
+from llama_gpt4.records import is_path, json_values, read_bytes, record_name
 
 log = logging.getLogger(__name__)
 

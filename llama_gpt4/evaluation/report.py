@@ -14,10 +14,10 @@ from llama_gpt4.compose import compose
 from llama_gpt4.config import require
 from llama_gpt4.errors import InputError
 from llama_gpt4.evaluation.report_sections import SECTIONS, Results, Section, published
+from llama_gpt4.fields import json_type
 from llama_gpt4.files import bytes_aside, written_aside
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import run_program
-from llama_gpt4.records import json_type
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

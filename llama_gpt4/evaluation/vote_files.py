@@ -11,8 +11,9 @@ from typing import Any
 from llama_gpt4.errors import InputError
 from llama_gpt4.evaluation.ballot import CRITERIA, TIE
 from llama_gpt4.evaluation.votes import VOTE_KEYS, Study, Vote
+from llama_gpt4.fields import json_type
 from llama_gpt4.files import write_jsonl, written_aside
-from llama_gpt4.records import json_type, json_values, read_bytes, record_name
+from llama_gpt4.records import json_values, read_bytes, record_name
 
 KEYS = (*VOTE_KEYS, "first", "second")
 """Of a line: the vote, and the two models that were compared."""

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from llama_gpt4.errors import InputError
-from llama_gpt4.records import NO_INPUT, Record, json_values, read_bytes, read_records
+from llama_gpt4.fields import NO_INPUT
+from llama_gpt4.records import Record, json_values, read_bytes, read_records
 
 GOOD = {"instruction": "Add.", "input": "2, 2", "output": "4"}
 
