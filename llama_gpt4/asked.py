@@ -7,6 +7,8 @@ there.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from llama_gpt4.architecture import architecture_of
 from llama_gpt4.config import EvaluationConfig, TrainConfig, require
 from llama_gpt4.prompt import render_prompt
@@ -25,7 +27,7 @@ class Prompt:
     """The question, or the record's whole prompt."""
     ids: list[int]
     reference: str | None
-    """The answer that the record has."""
+    """The answer that the record has to it."""
     answer_tokens: int
     """Longest answer that the configuration and the model's positions leave room for."""
 
@@ -79,16 +81,17 @@ def _questions(
 def _held_out(
     examples: "Examples", evaluation: EvaluationConfig, tokenizer: "Tokenizer", max_positions: int
 ) -> Asked:
-    """The first validation examples."""
+    """The first validation examples; a conversation's first turn."""
     prompts = []
     for i in range(min(evaluation.n_questions, examples.n)):
-        n, ids = int(examples.prompt_lengths[i]), examples.tokens_of(i).tolist()
+        _, starts, sizes = examples.targets.answers_of(np.array([i]))
+        n, ids = int(starts[0]), examples.tokens_of(i).tolist()
         prompts.append(
             Prompt(
                 record=examples.record_name(i),
                 text=tokenizer.decode(ids[:n]),
                 ids=ids[:n],
-                reference=tokenizer.decode(ids[n:], continuation=True),
+                reference=tokenizer.decode(ids[n : n + int(sizes[0])], continuation=True),
                 answer_tokens=min(evaluation.answer_tokens, max_positions - n),
             )
         )

@@ -20,7 +20,7 @@ from llama_gpt4.decontamination import EvaluationOverlap
 from llama_gpt4.language import language_of
 from llama_gpt4.records import Record
 from llama_gpt4.rouge import HAN
-from llama_gpt4.validators import cut_start, empty, shown, wrong_language
+from llama_gpt4.validators import Validator, cut_start, empty, shown, wrong_language
 
 RULES = (
     *("empty_output", "cut_output", "cut_start", "placeholder_input", "wrong_language"),
@@ -62,10 +62,10 @@ class Audit:
             self._overlap = EvaluationOverlap(
                 data.decontaminate, data.decontaminate_rouge_l, "data.decontaminate"
             )
-        self._first: dict[tuple[str, str], Record] = {}
-        """Used, by instruction and input."""
-        self._answers: dict[tuple[str, str], dict[str, Record]] = {}
-        """The same of prompts that are there again, and then by output."""
+        self._first: dict[tuple[str, ...], Record] = {}
+        """Used, by all that stands before the last answer."""
+        self._answers: dict[tuple[str, ...], dict[str, Record]] = {}
+        """The same of prompts that are there again, and then by that answer."""
         self._found: dict[str, list[dict[str, Any]]] = {rule: [] for rule in RULES}
         self._read: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
@@ -74,7 +74,7 @@ class Audit:
 
     def read(self, records: Sequence[Record]) -> list[Entry]:
         """Those of all `records` that no fault of their text drops."""
-        entries = [Entry(record, answer_language(record.output)) for record in records]
+        entries = [Entry(record, answer_language(record.answered)) for record in records]
         self._read.update(record.file for record in records)
         self._claims = claims(entries)
         return [entry for entry in entries if self._stays(entry.record, self._text_faults(entry))]
@@ -85,17 +85,17 @@ class Audit:
         if tokens > self._row_tokens:
             rule = "prompt_fills_row" if prompt_tokens >= self._row_tokens else "too_long"
             return self._stays(record, [(rule, f"{tokens:,} tokens, {prompt_tokens:,} to ask")])
-        prompt = (record.instruction, record.input)
+        prompt, output = record.prompt, record.exchanges[-1].output
         first = self._first.setdefault(prompt, record)
         if first is not record:
-            answers = self._answers.setdefault(prompt, {first.output: first})
-            same = answers.get(record.output)
+            answers = self._answers.setdefault(prompt, {first.exchanges[-1].output: first})
+            same = answers.get(output)
             rule = "duplicate" if same else "same_prompt"
             file, index = self.place_of(same or first)
             found = f"as file {file + 1}, record {index}: {shown(record.instruction)}"
             if not self._stays(record, [(rule, found)]):
                 return False
-            answers.setdefault(record.output, record)
+            answers.setdefault(output, record)
         self._used[record.file] += 1
         return True
 
@@ -145,13 +145,13 @@ class Audit:
     def _text_faults(self, entry: Entry) -> Iterator[tuple[str, str]]:
         """Rules, and what to show of what they found."""
         record = entry.record
-        asked, output = (record.instruction, record.input), record.output
-        nothing = empty(*asked, output, None)
+        nothing = _first_found(empty, record)
         if nothing is not None:
             yield "empty_output", nothing
         if record.is_cut:
-            yield "cut_output", shown(output, max(0, len(output) - GLANCE_CHARACTERS // 2))
-        cut = cut_start(*asked, output, None)
+            end = max(0, len(record.output) - GLANCE_CHARACTERS // 2)
+            yield "cut_output", shown(record.output, end)
+        cut = _first_found(cut_start, record)
         if cut is not None:
             yield "cut_start", cut
         if record.placeholder:
@@ -159,21 +159,28 @@ class Audit:
         wrong = _wrong_language(entry, self._claims[record.file])
         if wrong is not None:
             yield "wrong_language", wrong
-        overlap = self._overlap.with_question(record.instruction) if self._overlap else None
+        overlap = self._overlap.with_record(record) if self._overlap else None
         if overlap is not None:
             yield "evaluation_overlap", overlap
+
+
+def _first_found(validator: Validator, record: Record) -> str | None:
+    """What `validator` finds in the first answer of `record` in which it finds something."""
+    found = (validator(*exchange, None) for exchange in record.exchanges)
+    return next((excerpt for excerpt in found if excerpt is not None), None)
 
 
 def _wrong_language(entry: Entry, claim: str | None) -> str | None:
     """Whether the answer, or all of a record, is in another language than its file; without a
     `claim`, whether the answer is in another one than its instruction."""
     record = entry.record
-    asked_in = None if entry.language == claim else answer_language(record.instruction)
+    asked = "\n".join(exchange.instruction for exchange in record.exchanges)
+    asked_in = None if entry.language == claim else answer_language(asked)
     if entry.language in (claim or asked_in, "no words"):
         return None
     if claim and entry.language == asked_in:
-        return shown(record.output)
-    return wrong_language(record.instruction, record.input, record.output, claim)
+        return shown(record.answered)
+    return wrong_language(asked, record.input, record.answered, claim)
 
 
 def answer_language(text: str) -> str:

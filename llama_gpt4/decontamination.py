@@ -5,7 +5,7 @@ from pathlib import Path
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.questions import read_questions
-from llama_gpt4.records import is_path
+from llama_gpt4.records import Record, is_path
 from llama_gpt4.similarity import SimilarityIndex
 from llama_gpt4.validators import shown
 
@@ -35,3 +35,8 @@ class EvaluationOverlap:
             return f"equals {', '.join(equal)}: {shown(instruction)}"
         similar = [f"{m.f:.2f} {self._names[m.number]}" for m in self._index.similar(instruction)]
         return f"{', '.join(similar)}: {shown(instruction)}" if similar else None
+
+    def with_record(self, record: Record) -> str | None:
+        """The same of the first instruction of `record` that has something in common with one."""
+        found = (self.with_question(exchange.instruction) for exchange in record.exchanges)
+        return next((overlap for overlap in found if overlap is not None), None)

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +15,7 @@ from llama_gpt4.audit import LANGUAGES, Audit, Entry
 from llama_gpt4.data_config import DataConfig, FilesConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import Report, dropped_words, files_of
-from llama_gpt4.prompt import render_prompt
+from llama_gpt4.prompt import render_prompts
 from llama_gpt4.records import Record
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ class ExampleWriter:
     targets: list[tuple[int, int, int]] = field(default_factory=list)
     """What is in targets.npy."""
     answers: list[tuple[int, int]] = field(default_factory=list)
-    """Of each example: the number of its answer's language, and the characters of it."""
+    """Of each answer: the number of its record's language, and its characters."""
     fallback_counts: list[npt.NDArray[np.int64]] = field(default_factory=list)
-    """Of each example: tokens of its answer that spell a character in bytes; chunk by chunk."""
+    """Of each answer: tokens that spell a character in bytes; chunk by chunk."""
 
     def write(self, records: Sequence[Record]) -> Report:
         """Write the examples that `records` make, and report on them."""
@@ -81,51 +82,52 @@ class ExampleWriter:
 
     def _add(self, chunk: Sequence[Entry], audit: Audit) -> npt.NDArray[Any]:
         """The tokens of those of a chunk that are used, which enter the table."""
-        first, offset, tokens = len(self.table), self.n_tokens, []
-        for entry, prompt, answer in _encode(chunk, self.tokenizer):
-            length = len(prompt) + len(answer)
+        tokens: list[int] = []
+        spans: list[tuple[int, int]] = []
+        for entry, turns in _encode(chunk, self.tokenizer):
+            n_prompt = len(turns[0][0])
+            length = sum(len(prompt) + len(answer) for prompt, answer in turns)
             self.lengths.append(length)
-            if not audit.takes(entry, len(prompt), length):
+            if not audit.takes(entry, n_prompt, length):
                 continue
-            place = audit.place_of(entry.record)
-            self.targets.append((len(self.table), len(prompt), len(answer)))
-            self.table.append((self.n_tokens, length, len(prompt), *place))
-            self.answers.append((LANGUAGES.index(entry.language), len(entry.record.output)))
+            start, example = len(tokens), len(self.table)
+            self.table.append((self.n_tokens, length, n_prompt, *audit.place_of(entry.record)))
             self.n_tokens += length
-            tokens += prompt
-            tokens += answer
+            for (prompt, answer), exchange in zip(turns, entry.record.exchanges, strict=True):
+                tokens += prompt
+                spans.append((len(tokens), len(answer)))
+                self.targets.append((example, len(tokens) - start, len(answer)))
+                self.answers.append((LANGUAGES.index(entry.language), len(exchange.output)))
+                tokens += answer
         ids = np.array(tokens, self.dtype)
-        self._count_fallback(ids, np.array(self.table[first:], np.int64).reshape(-1, 5), offset)
+        self._count_fallback(ids, np.array(spans, np.int64).reshape(-1, 2))
         return ids
 
-    def _count_fallback(
-        self, ids: npt.NDArray[Any], rows: npt.NDArray[np.int64], offset: int
-    ) -> None:
-        """Of the chunk that has `rows` (n, 5) in the table and `ids` from `offset` on."""
+    def _count_fallback(self, ids: npt.NDArray[Any], spans: npt.NDArray[np.int64]) -> None:
+        """Of a chunk of `ids`, in which the answers have their places and tokens in `spans`."""
         is_fallback = np.zeros(self.tokenizer.vocab_size, bool)
         is_fallback[self.tokenizer.fallback_ids] = True
         before = np.concatenate(([0], np.cumsum(is_fallback[ids])))
-        starts = rows[:, 0] - offset
-        self.fallback_counts.append(before[starts + rows[:, 1]] - before[starts + rows[:, 2]])
+        self.fallback_counts.append(before[spans.sum(axis=1)] - before[spans[:, 0]])
 
     def _report(self) -> Report:
         """What is counted in tokens."""
-        table = np.array(self.table, np.int64)
+        targets = np.array(self.targets, np.int64)
         histogram = np.bincount(np.array(self.lengths) // BIN_TOKENS)
         return {
             "tokens": self.n_tokens,
-            "target_tokens": self.n_tokens - int(table[:, 2].sum()),
-            "longest": int(table[:, 1].max()),
+            "target_tokens": int(targets[:, 2].sum()),
+            "longest": max(length for _, length, *_ in self.table),
             "length_99_percent": row_that_keeps(0.99, self.lengths),
             "length_100_percent": max(self.lengths),
             "lengths": {"bin_tokens": BIN_TOKENS, "examples": histogram.tolist()},
-            "languages": self._languages(table),
+            "languages": self._languages(targets),
         }
 
-    def _languages(self, table: npt.NDArray[np.int64]) -> Report:
+    def _languages(self, targets: npt.NDArray[np.int64]) -> Report:
         """What an answer in each language costs; its EOS is not text."""
         language, characters = np.array(self.answers).T
-        tokens = table[:, 1] - table[:, 2] - 1
+        tokens = targets[:, 2] - 1
         fallback = np.concatenate(self.fallback_counts)
         found = {}
         for number, name in enumerate(LANGUAGES):
@@ -134,7 +136,7 @@ class ExampleWriter:
                 continue
             n_tokens = int(tokens[its].sum())
             found[name] = {
-                "examples": int(its.sum()),
+                "examples": len(np.unique(targets[its, 0])),
                 "answer_tokens": n_tokens,
                 "tokens_per_character": n_tokens / int(characters[its].sum()),
                 "byte_fallback_share": (
@@ -146,17 +148,21 @@ class ExampleWriter:
 
 def _encode(
     entries: Sequence[Entry], tokenizer: "Tokenizer"
-) -> Iterator[tuple[Entry, list[int], list[int]]]:
-    """Each with the ids of its prompt and of its answer, which are never joined as text."""
-    records = [entry.record for entry in entries]
-    prompts = tokenizer.encode_prompts([render_prompt(r.instruction, r.input) for r in records])
-    answers = tokenizer.encode_answers([r.output for r in records])
-    for entry, prompt, answer in zip(entries, prompts, answers, strict=True):
-        name = entry.record.name
-        # Text that spells a special token must stay text: a second EOS would teach to stop early.
-        assert prompt.count(tokenizer.bos_id) == 1 and prompt[0] == tokenizer.bos_id, name
-        assert answer.count(tokenizer.eos_id) == 1 and answer[-1] == tokenizer.eos_id, name
-        yield entry, prompt, answer
+) -> Iterator[tuple[Entry, list[tuple[list[int], list[int]]]]]:
+    """Each with the ids of its prompts and of their answers, which are never joined as text."""
+    exchanges = [entry.record.exchanges for entry in entries]
+    prompts = tokenizer.encode_prompts([text for its in exchanges for text in render_prompts(its)])
+    answers = tokenizer.encode_answers([each.output for its in exchanges for each in its])
+    encoded = zip(prompts, answers, strict=True)
+    for entry, its in zip(entries, exchanges, strict=True):
+        turns, name = list(islice(encoded, len(its))), entry.record.name
+        for prompt, answer in turns:
+            # Text that spells a special token must stay text: a second EOS would teach to stop
+            # early.
+            assert prompt.count(tokenizer.bos_id) == 1 and prompt[0] == tokenizer.bos_id, name
+            assert answer.count(tokenizer.eos_id) == 1 and answer[-1] == tokenizer.eos_id, name
+        # There is one BOS, before all.
+        yield entry, turns[:1] + [(prompt[1:], answer) for prompt, answer in turns[1:]]
 
 
 def row_that_keeps(share: float, lengths: Sequence[int]) -> int:

@@ -5,7 +5,8 @@ are `tokens.bin` (all examples end to end), `examples.npy` (a row for each: offs
 length, length of its prompt, number of its file, index of its record) and `targets.npy` (a row for
 each answer: number of its example, place of its first token there, tokens).
 
-An example is BOS + prompt + answer + EOS, and is used whole or not at all.
+An example is BOS + prompt + answer + EOS, and of a conversation the next prompt, the answer to it,
+EOS and so on. It is used whole or not at all.
 """
 
 import importlib.metadata
@@ -26,7 +27,7 @@ from llama_gpt4.config import DataConfig, RunConfig, TrainConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import Prepared, Report, files_of, open_prepared, require_accepted
 from llama_gpt4.hub import TOKENIZER_FILES, local_snapshot
-from llama_gpt4.prompt import CHAT_TEMPLATE, render_prompt
+from llama_gpt4.prompt import CHAT_TEMPLATE, render_prompts
 from llama_gpt4.records import Record, is_path, read_bytes, read_records
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 CODE = (
-    *("containers.py", "records.py", "fields.py", "prompt.py", "tokenizer.py"),
+    *("containers.py", "records.py", "fields.py", "conversations.py", "prompt.py", "tokenizer.py"),
     *("sentencepiece_training.py", "prepare.py", "examples.py", "example_writer.py"),
     *("audit.py", "validators.py", "language.py", "decontamination.py", "questions.py"),
     *("similarity.py", "rouge.py"),
@@ -117,7 +118,8 @@ def _write(config: TrainConfig, draft: Path) -> None:
 
     parts = _read(config)
     read = parts["train"]
-    texts = [render_prompt(r.instruction, r.input) for r in read] + [r.output for r in read]
+    texts = [text for record in read for text in render_prompts(record.exchanges)]
+    texts += [exchange.output for record in read for exchange in record.exchanges]
     tokenizer = own_tokenizer(config, texts, draft / "tokenizer")
     dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
     report: Report = {"train": None, "validation": None}
@@ -126,7 +128,7 @@ def _write(config: TrainConfig, draft: Path) -> None:
         writer = ExampleWriter(config.data, part, tokenizer, draft / part, dtype)
         report[part] = writer.write(records)
     meta = {
-        "fingerprint": fingerprint(draft / "train", ("examples.npy", "tokens.bin")),
+        "fingerprint": fingerprint(draft / "train", _decisive_files(parts["train"])),
         "dtype": dtype.name,
         "vocab_size": tokenizer.vocab_size,
         "bos_id": tokenizer.bos_id,
@@ -137,6 +139,13 @@ def _write(config: TrainConfig, draft: Path) -> None:
         "report": report,
     }
     (draft / "meta.json").write_text(json.dumps(meta) + "\n")
+
+
+def _decisive_files(train: Sequence[Record]) -> list[str]:
+    """Which files of the training examples decide what is learned from these records; of single
+    answers examples.npy says all, and a run that began with them goes on."""
+    has_turns = any(record.later for record in train)
+    return ["examples.npy", "tokens.bin", *(["targets.npy"] if has_turns else [])]
 
 
 def _read(config: TrainConfig) -> dict[str, list[Record]]:
@@ -174,7 +183,7 @@ def split(
 
 
 def asked(record: Record) -> str:
-    """What makes two records one prompt."""
+    """What makes two records one prompt; of conversations that begin alike the beginning."""
     return f"{record.instruction}\0{record.input}"
 
 

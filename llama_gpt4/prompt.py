@@ -20,6 +20,15 @@ def render_prompt(instruction: str, input: str) -> str:
     return (WITH_INPUT if input else WITHOUT_INPUT) + _turn(instruction, input)
 
 
+def render_prompts(exchanges: Iterable[tuple[str, str, str]]) -> list[str]:
+    """What stands before each answer of a conversation, whose turns are instruction, input, answer:
+    the preamble comes once."""
+    return [
+        _turn(instruction, input) if turn else render_prompt(instruction, input)
+        for turn, (instruction, input, _) in enumerate(exchanges)
+    ]
+
+
 def _turn(instruction: str, input: str) -> str:
     return INSTRUCTION + instruction + (INPUT + input if input else "") + RESPONSE
 

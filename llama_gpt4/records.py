@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from llama_gpt4.containers import HUB, decompressed, folder_content, hub_content, table_rows
+from llama_gpt4.conversations import KEYS, Exchange, exchanges_of
 from llama_gpt4.errors import InputError
 from llama_gpt4.fields import json_type, text_of, without_placeholder
 
 SAMPLES = ("en", "zh", "comparisons_en", "comparisons_zh")
 """What is shipped in the package, read as `sample:en` and so on: records, and comparisons."""
 
-OF_RECORDS = frozenset({"instruction", "text", "turns", "answer", "question_id"})
+OF_RECORDS = frozenset({"instruction", "text", "turns", "answer", "question_id", *KEYS})
 """Keys of which every line of a file of records, questions, answers or judgements has one."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One instruction, what it is about, and the answer to learn."""
+    """One instruction, what it is about, and the answer to learn; of a conversation the first."""
 
     instruction: str
     input: str
@@ -39,10 +40,31 @@ class Record:
     """Whether the output broke off at a limit, so that its end is not one to be learned."""
     placeholder: str = ""
     """What the file has for an input that only says that there is none, such as `<noinput>`."""
+    later: tuple[Exchange, ...] = ()
+    """What follows in a conversation; all its answers are to be learned."""
 
     @property
     def name(self) -> str:
         return record_name(self.file, self.index)
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """All that is asked and answered."""
+        return (Exchange(self.instruction, self.input, self.output), *self.later)
+
+    @property
+    def prompt(self) -> tuple[str, ...]:
+        """All texts before the last answer."""
+        if not self.later:
+            return self.instruction, self.input
+        return tuple(text for exchange in self.exchanges for text in exchange)[:-1]
+
+    @property
+    def answered(self) -> str:
+        """All answers, as one text."""
+        if not self.later:
+            return self.output
+        return "\n".join(exchange.output for exchange in self.exchanges)
 
 
 def record_name(file: str, index: int) -> str:
@@ -169,6 +191,8 @@ def _record(value: Any, file: str, index: int) -> Record:
     name = record_name(file, index)
     if not isinstance(value, dict):
         raise InputError(f"{name} is a JSON {json_type(value)}, not an object")
+    if "instruction" not in value and not value.keys().isdisjoint(KEYS):
+        return _conversation(value, file, index)
     # Of a teacher's cut answers `data answer` has a policy; nobody else looks at a model's own.
     is_cut = _is_answer(value) and value.get("finish_reason") == "length"
     value = as_record(value, name)
@@ -192,6 +216,11 @@ def _record(value: Any, file: str, index: int) -> Record:
         is_cut=is_cut,
         placeholder="" if real_input else input.strip(),
     )
+
+
+def _conversation(value: dict[str, Any], file: str, index: int) -> Record:
+    first, *later = exchanges_of(value, record_name(file, index))
+    return Record(*first, file=file, index=index, later=tuple(later))
 
 
 def _is_answer(value: dict[str, Any]) -> bool:

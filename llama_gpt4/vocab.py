@@ -138,7 +138,7 @@ def _texts_of(file: str) -> list[str]:
     values = json_values(content, file)
     if values and all(_is_text(value) for _, value in values):
         return [text_of(value["text"], "text", record_name(file, i)) for i, value in values]
-    return [f"{r.instruction}\n{r.input}\n{r.output}" for r in parse_records(content, file)]
+    return ["\n".join(each) for r in parse_records(content, file) for each in r.exchanges]
 
 
 def _is_text(value: Any) -> bool:

@@ -13,10 +13,11 @@ Answers are ordered by their scores; by their places only where there are none.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llama_gpt4.conversations import Turn, turn_of
 from llama_gpt4.errors import InputError
 from llama_gpt4.fields import json_type, text_of, without_placeholder
 from llama_gpt4.prompt import INPUT, INSTRUCTION, RESPONSE, WITH_INPUT, WITHOUT_INPUT
@@ -24,15 +25,10 @@ from llama_gpt4.questions import OWN_IDS
 from llama_gpt4.records import json_values, read_bytes, record_name
 from llama_gpt4_data.ratings import HIGHEST, LOWEST
 
-Turn = Mapping[str, str]
-"""A message as the chat template takes it: `role`, `content`, and maybe `input`."""
-
 PROMPT_KEYS = ("prompt", "user_input", "conversations", "instruction")
 SCORE_KEYS = ("score_{}", "{}_score", "{}_rating", "{}-rating")
 SOURCE_KEYS = ("{}_source", "source_{}", "{}_model", "{}-model")
 """What files call the score and the origin of an answer that is `chosen` or `rejected`."""
-ROLES = {"human": "user", "gpt": "assistant"}
-"""Of ShareGPT, by ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +171,7 @@ def _prompt(value: dict[str, Any], name: str) -> list[Turn]:
         raise InputError(f"{name} has no prompt: none of the keys {', '.join(PROMPT_KEYS)}")
     prompt = value[key]
     if isinstance(prompt, list):
-        turns = [_turn(message, key, name) for message in prompt]
+        turns = [turn_of(message, key, name) for message in prompt]
     else:
         turns = turns_of(text_of(prompt, key, name))
         if key == "instruction" and value.get("input") is not None:
@@ -184,18 +180,6 @@ def _prompt(value: dict[str, Any], name: str) -> list[Turn]:
     if not turns or not turns[-1]["content"].strip():
         raise InputError(f"{name}: `{key}` is empty")
     return turns
-
-
-def _turn(message: Any, key: str, name: str) -> Turn:
-    """A message in ShareGPT's words or in ours."""
-    if not isinstance(message, dict):
-        raise InputError(f"{name}: a message of `{key}` is a JSON {json_type(message)}, no object")
-    role = message.get("role", message.get("from"))
-    content = message.get("content", message.get("value"))
-    role = text_of(role, f"{key}: role", name)
-    turn = {"role": ROLES.get(role, role), "content": text_of(content, f"{key}: content", name)}
-    input = message.get("input")
-    return turn | {"input": text_of(input, f"{key}: input", name)} if input else turn
 
 
 def _scored_responses(value: dict[str, Any], name: str) -> list[Response]:
@@ -241,7 +225,7 @@ def _answer(value: Any, which: str, name: str) -> tuple[list[Turn], str]:
     if isinstance(value, str):
         return [], text_of(value, which, name)
     messages = value if isinstance(value, list) else [value]
-    turns = [_turn(message, which, name) for message in messages]
+    turns = [turn_of(message, which, name) for message in messages]
     if not turns or turns[-1]["role"] != "assistant":
         raise InputError(f"{name}: `{which}` does not end with a message of the assistant")
     return turns[:-1], turns[-1]["content"]

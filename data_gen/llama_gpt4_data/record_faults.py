@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llama_gpt4.conversations import Exchange
 from llama_gpt4.decontamination import EvaluationOverlap
 from llama_gpt4.records import Record, json_values, parse_records, read_bytes, record_name
 from llama_gpt4.rouge import mixed, rouge_l
@@ -52,7 +53,7 @@ def find_faults(entries: Sequence[Entry], config: CheckConfig) -> None:
     overlap = EvaluationOverlap(files, rouge_l, "evaluation_files") if files else None
     for entry in entries:
         entry.findings.extend(_own_faults(entry, config))
-        found = overlap.with_question(entry.record.instruction) if overlap else None
+        found = overlap.with_record(entry.record) if overlap else None
         if found:
             entry.findings.append(Finding("evaluation_overlap", found))
     stay = [entry for entry in entries if not entry.is_dropped(config.policies)]
@@ -62,15 +63,23 @@ def find_faults(entries: Sequence[Entry], config: CheckConfig) -> None:
 
 
 def _own_faults(entry: Entry, config: CheckConfig) -> Iterator[Finding]:
+    """Each at most once, however many turns have it."""
     record = entry.record
-    instruction, input, output = record.instruction, record.input, record.output
-    yield from answer_findings(instruction, input, output, config.language)
+    found: dict[str, Finding] = {}
+    for exchange in record.exchanges:
+        for finding in _faults_of(exchange, record.placeholder, config):
+            found.setdefault(finding.rule, finding)
+    yield from found.values()
+
+
+def _faults_of(exchange: Exchange, placeholder: str, config: CheckConfig) -> Iterator[Finding]:
+    yield from answer_findings(*exchange, config.language)
     faults = {
-        "length": _beyond_length(output, config),
-        "placeholder_input": shown(record.placeholder) if record.placeholder else None,
-        "url_only_input": url_only_input(instruction, input),
-        "media_task": media_task(instruction),
-        "personal_data": _personal_data(record),
+        "length": _beyond_length(exchange.output, config),
+        "placeholder_input": shown(placeholder) if placeholder else None,
+        "url_only_input": url_only_input(exchange.instruction, exchange.input),
+        "media_task": media_task(exchange.instruction),
+        "personal_data": _personal_data(exchange),
     }
     yield from (Finding(rule, found) for rule, found in faults.items() if found is not None)
 
@@ -85,12 +94,12 @@ def _beyond_length(output: str, config: CheckConfig) -> str | None:
     return None if is_within else f"{tokens} tokens: {shown(output)}"
 
 
-def _personal_data(record: Record) -> str | None:
+def _personal_data(exchange: Exchange) -> str | None:
     """The kind of what is found and where, without telling it to everybody."""
     for key, text in (
-        ("instruction", record.instruction),
-        ("input", record.input),
-        ("output", record.output),
+        ("instruction", exchange.instruction),
+        ("input", exchange.input),
+        ("output", exchange.output),
     ):
         for kind, found in personal_data(text):
             return f"{kind} in {key}: {found[:3]}…"
@@ -99,10 +108,10 @@ def _personal_data(record: Record) -> str | None:
 
 def _find_duplicates(entries: Sequence[Entry]) -> Iterator[Entry]:
     """Those that are the first of their kind."""
-    first: dict[tuple[str, str], Entry] = {}
+    first: dict[tuple[str, ...], Entry] = {}
     for entry in entries:
         record = entry.record
-        key = (record.instruction.strip(), record.input.strip())
+        key = tuple(text.strip() for text in record.prompt)
         before = first.setdefault(key, entry)
         if before is entry:
             yield entry
@@ -116,7 +125,7 @@ def _find_near_duplicates(entries: Sequence[Entry], threshold: float) -> None:
     admitted: list[Record] = []
     for entry in entries:
         record = entry.record
-        text = f"{record.instruction}\n{record.input}"
+        text = "\n".join(record.prompt)
         # One instruction for many inputs is a task with many examples.
         match = next(
             (

@@ -9,7 +9,7 @@ from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import Examples, open_prepared
 from llama_gpt4.prepare import cache_key
-from llama_gpt4.prompt import render_prompt
+from llama_gpt4.prompt import render_prompts
 from llama_gpt4.records import is_path, read_records
 from llama_gpt4_launch.plan_config import PlannedConfig
 
@@ -101,9 +101,9 @@ def _guessed(config: PlannedConfig) -> Workload:
     records = [record for file in config.data.files for record in read_records(file)]
     prompts, answers = [], []
     for record in records:
-        if record.output.strip():
-            prompts.append(1 + _guess_tokens(render_prompt(record.instruction, record.input)))
-            answers.append(1 + _guess_tokens(record.output))
+        if all(exchange.output.strip() for exchange in record.exchanges):
+            prompts.append(1 + sum(map(_guess_tokens, render_prompts(record.exchanges))))
+            answers.append(sum(1 + _guess_tokens(each.output) for each in record.exchanges))
     both = list(zip(prompts, answers, strict=True))
     fitting = [pair for pair in both if sum(pair) <= config.data.row_tokens]
     if not fitting:

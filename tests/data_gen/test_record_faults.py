@@ -113,3 +113,17 @@ def test_seeds_that_overlap_the_evaluation_are_those_published(tmp_path: Path) -
     entries = checked(tmp_path, records, seeds)
     overlapping = [n for n, found in enumerate(rules(entries)) if "evaluation_overlap" in found]
     assert overlapping == [32, 89, 124]
+
+
+def test_a_fault_of_any_turn_is_one_of_the_conversation(tmp_path: Path) -> None:
+    turns = [("human", TREE["instruction"]), ("gpt", "Oak and ash."), ("human", "More?")]
+
+    def conversation(*answers: str) -> dict[str, Any]:
+        said = [*turns, *(("gpt", answer) for answer in answers)]
+        return {"conversations": [{"from": by, "value": value} for by, value in said]}
+
+    sound, empty = conversation("Lime and birch."), conversation(" ")
+    mail = conversation("Write to jane.roe@gmail.com.")
+    entries = checked(tmp_path, [TREE, sound, empty, sound, mail], "record.personal_data=keep")
+    assert rules(entries) == [[], [], ["empty"], ["duplicate"], ["personal_data", "duplicate"]]
+    assert entries[1].cleaned == sound

@@ -187,6 +187,41 @@ def test_the_counts_add_up_for_any_mixture_of_faults(
         assert len({(r.instruction, r.input) for r in used}) == len(used)
 
 
+def conversation(*exchanges: Json) -> Json:
+    """Records as the turns of one."""
+    speakers = (("human", "instruction"), ("gpt", "output"))
+    return {"conversations": [{"from": s, "value": e[k]} for e in exchanges for s, k in speakers]}
+
+
+@pytest.mark.parametrize("rule", ["empty_output", "cut_start", "evaluation_overlap"])
+def test_a_fault_of_any_turn_is_one_of_the_conversation(
+    audited: Callable[..., Json], rule: str
+) -> None:
+    fault, sound = FAULTS[rule][0], [conversation(PLAIN[n], PLAIN[n + 1]) for n in range(12)]
+    report = audited([*sound, conversation(EN, fault), conversation(EN, fault, PLAIN[0], fault)])
+    check_sums(report)
+    assert places(report, rule) == [("0.json", 12), ("0.json", 13)]
+
+
+def test_conversations_are_duplicates_when_all_of_them_is_equal(
+    audited: Callable[..., Json],
+) -> None:
+    one, other = conversation(EN, PLAIN[0]), conversation(EN, PLAIN[1])
+    longer = conversation(EN, PLAIN[0], PLAIN[1])
+    report = audited([EN, one, other, longer, one, longer])
+    check_sums(report)
+    assert places(report, "same_prompt") == [("0.json", 2)]  # as `one`, but for the last answer
+    assert places(report, "duplicate") == [("0.json", 4), ("0.json", 5)]
+
+
+def test_the_language_of_a_conversation_is_that_of_its_answers(
+    audited: Callable[..., Json],
+) -> None:
+    english, other = PLAIN[0] | {"instruction": "And?"}, FAULTS["wrong_language"][0]
+    report = audited([*PLAIN, conversation(EN, english), conversation(other, PLAIN_ZH[0])])
+    assert places(report, "wrong_language") == [("0.json", 21)]
+
+
 def test_the_counts_add_up_where_all_faults_meet(audited: Callable[..., Json]) -> None:
     faults = [fault for rule in RULES for fault in FAULTS[rule]]
     report = audited(PLAIN + faults, PLAIN_ZH + faults)
