@@ -49,7 +49,7 @@ def audit_lines(prepared: Prepared, config: TrainConfig) -> Iterator[str]:
             f"{report['tokens']:,} tokens, {report['target_tokens']:,} of them ({share:.1%}) "
             f"learned; the longest example has {report['longest']:,}"
         )
-        yield "every example is whole; its answer's EOS is its only one, and is learned"
+        yield "every example is whole; the EOS of each answer is learned, and there is no other"
         if any(report["dropped"][rule] for rule in BEYOND_ROW):
             yield row_advice(report)
         yield ""

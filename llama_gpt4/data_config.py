@@ -74,8 +74,9 @@ class FilesConfig:
     """Which files become tokens, and where these are kept: what every program that trains has."""
 
     files: list[str]
-    """JSON or JSONL, also .gz or .zst; Parquet; a folder that `datasets` saved; `hub:owner/name` or
-    `hub:owner/name:split`; `sample:<name>` are the shipped ones."""
+    """JSON or JSONL of records, for `train` also of conversations (`messages`, or ShareGPT's
+    `conversations`); the same as .gz, .zst or Parquet, a folder that `datasets` saved,
+    `hub:owner/name` or `hub:owner/name:split`; `sample:<name>` are the shipped ones."""
     row_tokens: int
     """T: the longest example, and the length of a packed row."""
     policy: FilesPolicy
@@ -96,7 +97,7 @@ class FilesConfig:
 
 @dataclass(kw_only=True)
 class DataConfig(FilesConfig):
-    """From files of Alpaca records to rows of tokens."""
+    """From files of records and conversations to rows of tokens."""
 
     policy: DataPolicy
     decontaminate: list[str]

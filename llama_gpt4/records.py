@@ -7,6 +7,7 @@ It may be compressed, and rows of Parquet or Arrow are records as well: see `con
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class Record:
     def name(self) -> str:
         return record_name(self.file, self.index)
 
-    @property
+    @cached_property
     def exchanges(self) -> tuple[Exchange, ...]:
         """All that is asked and answered."""
         return (Exchange(self.instruction, self.input, self.output), *self.later)
