@@ -107,11 +107,23 @@ def read_bytes(file: str) -> bytes:
 
 
 def parse_records(content: bytes, file: str) -> list[Record]:
-    """The records in `content`; `file` is what messages call it."""
+    """The records in `content`; `file` is what messages call it. An `InputError` says what is wrong
+    with the first of those that are none, and how many there are."""
     values = json_values(content, file)
     if not values:
         raise InputError(f"{file} holds no record")
-    return [_record(value, file, index) for index, value in values]
+    records: list[Record] = []
+    first_fault, n_faults = "", 0
+    for index, value in values:
+        try:
+            records.append(_record(value, file, index))
+        except InputError as fault:
+            first_fault, n_faults = first_fault or str(fault), n_faults + 1
+    if n_faults > 1:
+        first_fault += f"; {n_faults:,} of {len(values):,} records cannot be used as they are"
+    if n_faults:
+        raise InputError(first_fault)
+    return records
 
 
 def json_values(content: bytes, file: str) -> list[tuple[int, Any]]:

@@ -221,6 +221,14 @@ def test_a_faulty_line_is_named(write, records, fault):
     assert failing(path).endswith(fault.strip())
 
 
+def test_faulty_records_are_counted(write):
+    path = write(json.dumps([GOOD, {"instruction": "x"}, GOOD, {}, {"messages": []}]))
+    assert failing(path) == (
+        f"{path} record 1 has no key `output` (its keys: instruction); "
+        "3 of 5 records cannot be used as they are"
+    )
+
+
 def test_escaped_surrogate_pairs_are_one_character(write):
     assert read_records(write(json.dumps([GOOD | {"output": "😀"}])))[0].output == "😀"
 
