@@ -57,9 +57,12 @@ def summary(study: Study, votes: Sequence[Vote]) -> dict[str, Any]:
 
 def sign_test(first: int, second: int) -> float | None:
     """The two-sided p of so uneven a split if both were as likely; None without a decided vote."""
-    from scipy.stats import binomtest
-
-    return float(binomtest(first, first + second, 0.5).pvalue) if first + second else None
+    n = first + second
+    ways = tail = 1  # n over 0; each n over k follows from the one before, in whole numbers
+    for k in range(min(first, second)):
+        ways = ways * (n - k) // (k + 1)
+        tail += ways
+    return min(1.0, 2 * tail / 2**n) if n else None
 
 
 def alpha(counts: Floats) -> float | None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from llama_gpt4.evaluation.vote_statistics import alpha, majorities, sign_test, summary
 from llama_gpt4.evaluation.votes import Study, Vote
@@ -24,6 +25,13 @@ def test_sign_tests_of_the_paper(first: int, second: int, p: float) -> None:
     """SPEC 8 row 28."""
     digits = len(f"{p:e}".split("e")[0].rstrip("0").replace(".", ""))
     assert float(f"{sign_test(first, second):.{digits - 1}e}") == pytest.approx(p)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 1), (3, 3), (0, 70), (2, 9), (900, 1100)])
+def test_sign_tests_are_scipys(first: int, second: int) -> None:
+    expected = binomtest(first, first + second, 0.5).pvalue
+    assert sign_test(first, second) == pytest.approx(expected, rel=1e-10)
+    assert sign_test(second, first) == sign_test(first, second)
 
 
 def test_without_a_decided_vote_there_is_no_sign_test() -> None:
