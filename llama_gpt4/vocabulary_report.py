@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from llama_gpt4.language import language_of
-from llama_gpt4.tokenizer import BYTE_PIECES, Tokenizer
+from llama_gpt4.tokenizer import Tokenizer
 from llama_gpt4.vocabulary import Extension, n_rows
 
 CHUNK_TEXTS = 1000
@@ -109,8 +109,7 @@ def report_lines(report: Report) -> Iterator[str]:
 
 def _cost(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Cost, set[int]]:
     """Of `texts` as they stand behind a prompt, and the ids that occur."""
-    vocab = tokenizer.spec()["model"]["vocab"]
-    byte_ids = {vocab[piece] for piece in BYTE_PIECES[0x80:] if piece in vocab}
+    byte_ids = set(tokenizer.fallback_ids)
     cost, seen = Cost(), set()
     for start in range(0, len(texts), CHUNK_TEXTS):
         for ids in tokenizer.encode_answers(texts[start : start + CHUNK_TEXTS]):
