@@ -16,9 +16,13 @@ MOST_ROWS = 12
 
 def draw(path: Path, found: Report) -> None:
     """Write the PNG to `path`."""
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    with bytes_aside(path) as file:
+    from llama_gpt4.evaluation.figures import settings
+
+    # Sources have names of the user's, such as Chinese ones.
+    with rc_context(settings()), bytes_aside(path) as file:
         FigureCanvasAgg(figure_of(found)).print_png(file)
 
 

@@ -33,3 +33,11 @@ def test_points_are_those_of_the_report(
     assert right.get_title().startswith(f"Accuracy by {by}")
     draw(tmp_path / "report.png", found)
     assert imread(tmp_path / "report.png").std() > 0.05, "something is drawn"
+
+
+def test_sources_with_chinese_names_are_drawn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    records = [record | {"rejected_model": "文心 $1 $2"} for record in bench({"mine": 3})]
+    draw(tmp_path / "report.png", of(tmp_path, records))
+    assert not caplog.messages, "matplotlib tells of characters that its fonts lack"
