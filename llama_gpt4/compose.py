@@ -29,6 +29,7 @@ from llama_gpt4.config import DataConfig, RunConfig, TrainConfig
 from llama_gpt4.deepspeed_config import deepspeed_config
 from llama_gpt4.errors import InputError
 from llama_gpt4.hub import local_snapshot
+from llama_gpt4.mapping_text import repeated_name
 from llama_gpt4.programs import PROGRAMS
 from llama_gpt4.records import is_path
 
@@ -67,6 +68,10 @@ def as_yaml(config: Any) -> str:
 
 def _composed(schema: type, program: str, overrides: Sequence[str]) -> DictConfig:
     """The composed configuration before it is checked; its interpolations are still open."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if name := repeated_name(value):
+            raise InputError(f"{key} has the name {name} twice: give each one of its own")
     quoted = [_open_to_new_keys(schema, quoted_override(override)) for override in overrides]
     typed = dict(zip(quoted, overrides, strict=True))
     with hydra.initialize_config_module("llama_gpt4_conf", version_base="1.3"):
@@ -232,17 +237,20 @@ def _bad_value(schema: type, error: OmegaConfBaseException) -> str:
         return f"{key} has no value: give it one, as in {key}=…"
     if "ListConfig" in reason:
         return f"{key} is a list: write {key}=[…], also for a single value"
+    if get_origin(dict(_schema_keys(schema)).get(str(key))) is dict:
+        return f"{key} is a mapping: write {key}={{name: …}}, also for a single value"
     return f"{key}: {reason[0].lower()}{reason[1:]}"
 
 
 def _bad_override(schema: type, typed: dict[str, str], error: Exception) -> str:
     """`typed` gives what the user typed for each override as Hydra got it."""
     known = {key for key, _ in _schema_keys(schema)}
+    message = str(error)
     for override in OverridesParser.create().parse_overrides(list(typed)):
         key = override.key_or_group.split("@")[0].replace("/", ".")
-        if key not in known and not override.is_add() and not _is_group(key):
+        strange = not _is_group(key) or f"override '{override.key_or_group}'" in message
+        if key not in known and not override.is_add() and strange:
             return f"{key} is not a key of this program{_nearest(schema, key)}"
-    message = str(error)
     for quoted, override in typed.items():
         # From the sign on: Hydra shows some overrides without the + in front of them.
         message = message.replace(quoted[quoted.find("=") :], override[override.find("=") :])
