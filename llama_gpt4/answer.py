@@ -57,9 +57,9 @@ class AnswerConfig:
     """JSON or JSONL of Alpaca records, Vicuna questions, the 252 user-oriented instructions or
     Unnatural Instructions; `sample:en` and `sample:zh` are the shipped records."""
     output: str
-    """The file of answers, one JSON object a line; of several models the folder of their files,
-    `a.jsonl` for `runs/a/model` or `hub/a`. What is there already is not asked again, and a file
-    with answers to other questions is refused."""
+    """The file of answers, one JSON object a line; or the folder of the models' files, `a.jsonl`
+    for `runs/a/model` or `hub/a`, which several models need. What is there already is not asked
+    again, and a file with answers to other questions is refused."""
     samples: int
     """Answers to each question."""
     batch_size: int
@@ -108,9 +108,13 @@ class AnswerConfig:
             taken[name] = model
 
     @property
+    def _is_folder(self) -> bool:
+        return self.output.endswith("/") or Path(self.output).is_dir()
+
+    @property
     def outputs(self) -> list[Path]:
         """The file of each model."""
-        if len(self.models) == 1:
+        if len(self.models) == 1 and not self._is_folder:
             return [Path(self.output)]
         return [Path(self.output) / f"{_short_name(model)}.jsonl" for model in self.models]
 

@@ -101,7 +101,7 @@ def read_bytes(file: str) -> bytes:
     try:
         return decompressed(path.read_bytes(), file)
     except FileNotFoundError:
-        raise InputError(f"{file} does not exist (data.files=[sample:en] needs no file)") from None
+        raise InputError(f"{file} does not exist") from None
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from None
 

@@ -73,7 +73,10 @@ def read_judgements(files: Sequence[str], known: Known) -> list[Judgement]:
     found: list[Judgement] = []
     first: dict[tuple[Any, ...], str] = {}
     for file in files:
-        for index, value in json_values(read_bytes(file), file):
+        values = json_values(read_bytes(file), file)
+        if not values:
+            raise InputError(f"{file} holds no judgement")
+        for index, value in values:
             name = record_name(file, index)
             if not isinstance(value, dict):
                 raise InputError(f"{name} is a JSON {json_type(value)}, not an object")
@@ -87,8 +90,6 @@ def read_judgements(files: Sequence[str], known: Known) -> list[Judgement]:
                 )
             first[place] = name
             found.append(judgement)
-    if not found:
-        raise InputError(f"reviews={list(files)} hold no judgement")
     return found
 
 

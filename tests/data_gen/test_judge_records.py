@@ -83,7 +83,7 @@ def test_a_review_of_other_questions_is_refused(tmp_path: Path) -> None:
         ("review_a_b.jsonl", [review(score=[1])], "its scores are not two numbers"),
         ("review_a_b.jsonl", [review(score=["8", 9])], "its scores are not two numbers"),
         ("review_a_b.jsonl", ["x"], "is a JSON string, not an object"),
-        ("review_a_b.jsonl", [], "hold no judgement"),
+        ("review_a_b.jsonl", [], r"review_a_b.jsonl holds no judgement"),
         (
             "judgements.jsonl",
             [{"question_id": 1, "models": ["a", "c"], "order": ["b", "a"], "scores": [8, 9]}],

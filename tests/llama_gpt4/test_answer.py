@@ -130,6 +130,16 @@ def test_several_models_answer_one_after_the_other_each_in_a_file(two, questions
     assert capsys.readouterr().out == said
 
 
+def test_one_model_may_be_answered_in_a_folder_as_well(two, questions, tmp_path, capsys):
+    alone = tmp_path / "alone"
+    for output in (f"{alone}/", alone):
+        assert answer(two[0], questions, output) == ExitCode.DONE
+        assert [file.name for file in alone.iterdir()] == ["a, 1.jsonl"]
+    (tmp_path / "other" / "a, 1.jsonl").mkdir(parents=True)
+    assert answer(two[0], questions, tmp_path / "other") == ExitCode.BAD_INPUT
+    assert "other/a, 1.jsonl cannot be read: Is a directory" in capsys.readouterr().err
+
+
 def test_no_model_begins_before_all_have_been_looked_at(two, questions, tmp_path, capsys):
     output = tmp_path / "answers"
     there = f"['{two[0]}',{two[1]}]"
@@ -215,7 +225,6 @@ def test_answers_to_other_questions_are_not_mixed(tmp_path, capsys, question):
         (["model=m", "questions=q", "output=o", "decoding.max_new_tokens=0"], "must be positive"),
         (["model=m", "questions=q", "output=o", "sample=2"], "sample is not a key of this program"),
         (["model=m", "questions=没有.json", "output=o"], "questions=没有.json does not exist"),
-        (["model=/m", "questions=sample:en", "output=/tmp"], "output=/tmp cannot be read"),
         (["model=/m", "questions=sample:en", "output=/m/o"], "model.path=/m does not exist"),
     ],
 )
