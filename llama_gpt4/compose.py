@@ -72,6 +72,8 @@ def _composed(schema: type, program: str, overrides: Sequence[str]) -> DictConfi
         key, _, value = override.partition("=")
         if name := repeated_name(value):
             raise InputError(f"{key} has the name {name} twice: give each one of its own")
+        if key in _mappings(schema) and value.startswith("["):
+            raise InputError(_no_mapping(key))  # Hydra and OmegaConf do not say the key
     quoted = [_open_to_new_keys(schema, quoted_override(override)) for override in overrides]
     typed = dict(zip(quoted, overrides, strict=True))
     with hydra.initialize_config_module("llama_gpt4_conf", version_base="1.3"):
@@ -91,8 +93,17 @@ def _composed(schema: type, program: str, overrides: Sequence[str]) -> DictConfi
 def _open_to_new_keys(schema: type, override: str) -> str:
     """Hydra knows no key that is not in the YAML, but a mapping of any keys is there for such."""
     key = override.partition("=")[0]
-    maps = [name for name, kind in _schema_keys(schema) if get_origin(kind) is dict]
-    return f"++{override}" if any(f"{key}.".startswith(f"{name}.") for name in maps) else override
+    is_below = any(f"{key}.".startswith(f"{name}.") for name in _mappings(schema))
+    return f"++{override}" if is_below else override
+
+
+def _mappings(schema: type) -> list[str]:
+    """Keys whose values are mappings of any names."""
+    return [name for name, kind in _schema_keys(schema) if get_origin(kind) is dict]
+
+
+def _no_mapping(key: str) -> str:
+    return f"{key} is a mapping: write {key}={{name: …}}, also for a single value"
 
 
 def load_resolved(path: Path) -> RunConfig:
@@ -237,8 +248,8 @@ def _bad_value(schema: type, error: OmegaConfBaseException) -> str:
         return f"{key} has no value: give it one, as in {key}=…"
     if "ListConfig" in reason:
         return f"{key} is a list: write {key}=[…], also for a single value"
-    if get_origin(dict(_schema_keys(schema)).get(str(key))) is dict:
-        return f"{key} is a mapping: write {key}={{name: …}}, also for a single value"
+    if key in _mappings(schema):
+        return _no_mapping(str(key))
     return f"{key}: {reason[0].lower()}{reason[1:]}"
 
 

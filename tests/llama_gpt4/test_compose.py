@@ -39,6 +39,7 @@ def test_the_default_is_the_tiny_experiment() -> None:
         ("data.files=[{a: x, a: y}]", "data.files has the name a twice: give each one of its own"),
         ("answer=endpoint", "answer is not a key of this program"),
         ("experiment=alpaca7b", "did you mean experiment=alpaca_7b?"),
+        ("zero.deepspeed=[x]", "zero.deepspeed is a mapping: write zero.deepspeed={name: …}"),
         ("zero.deepspeed=x", "zero.deepspeed is a mapping: write zero.deepspeed={name: …}"),
         ("zero=stage9", "zero=stage9 does not exist: there are hpz, offload, stage0"),
         ("optim.lr=-1", "optim.lr=-1.0 must be positive"),
