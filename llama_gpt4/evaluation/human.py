@@ -115,7 +115,7 @@ def serve_page(config: HumanConfig) -> None:
 
 def export_votes(config: HumanConfig) -> None:
     """Write all votes, those that were changed later too."""
-    require_apart(config.file, [config.votes])
+    require_apart(config.file, [config.votes], "file")
     votes = Votes.open(Path(config.votes))
     found = votes.all()
     write_votes(Path(config.file), votes.study(), found)
@@ -224,7 +224,7 @@ def _study_of(config: HumanConfig) -> Votes:
         votes = Votes.open(path)
     else:
         first, second = config.answers
-        require_apart(config.votes, config.answers.values())
+        require_apart(config.votes, config.answers.values(), "votes")
         study, items = Study(first, second, config.seed), _items(config)
         made_of = {key: getattr(config, key) for key in MADE_OF}
         votes = Votes.open(path) if path.exists() else Votes.create(path, study, items, made_of)

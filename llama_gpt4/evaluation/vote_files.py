@@ -46,7 +46,7 @@ def read_votes(file: str) -> tuple[Study, list[Vote]]:
 
 
 def _lines(file: str) -> Iterator[tuple[str, Any]]:
-    if not Path(file).is_file():
+    if not Path(file).exists():
         raise InputError(f"file={file} does not exist")
     if Path(file).suffix != ".csv":
         for index, value in json_values(read_bytes(file), file):

@@ -106,6 +106,8 @@ class Votes:
             aside.unlink(missing_ok=True)
             os.close(os.open(aside, os.O_CREAT | os.O_EXCL, 0o600))
             with cls(aside)._open() as database:
+                # Stays in the file; said here alone, since it would change a file of others.
+                database.execute("PRAGMA journal_mode = WAL")
                 database.executescript(_TABLES)
                 database.execute("INSERT INTO study VALUES (?, ?, ?)", astuple(study))
                 database.executemany("INSERT INTO items VALUES (?, ?, ?, ?)", map(astuple, items))
@@ -122,6 +124,8 @@ class Votes:
 
     @classmethod
     def open(cls, path: Path) -> "Votes":
+        if path.is_dir():
+            raise InputError(f"votes={path} is a folder: name a file")
         if not path.is_file():
             raise InputError(
                 f"votes={path} does not exist: action=serve makes it, with answers={{…}}"
@@ -219,7 +223,6 @@ class Votes:
     def _open(self) -> Iterator[sqlite3.Connection]:
         database = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
         try:
-            database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
             with database:  # commits, or takes all back
                 yield database

@@ -1,5 +1,6 @@
 """The file of votes."""
 
+import sqlite3
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -81,9 +82,25 @@ def test_a_changed_vote_counts_although_the_clock_was_set_back(votes: Votes) -> 
 
 def test_what_is_no_file_of_votes_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database" * 100)
-    for name, words in (("none", "does not exist"), ("text", "is no file of votes")):
+    (tmp_path / "empty").touch()
+    with sqlite3.connect(tmp_path / "other") as database:
+        database.execute("CREATE TABLE diary (entry TEXT)")
+    database.close()
+    (tmp_path / "folder").mkdir()
+    before = {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    for name, words in (
+        ("none", "does not exist"), ("text", "is no file of votes"), ("folder", "is a folder"),
+        ("empty", "of this version"), ("other", "of this version"),
+    ):  # fmt: skip
         with pytest.raises(InputError, match=words):
             Votes.open(tmp_path / name)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
+
+
+def test_votes_can_be_read_while_others_vote(votes: Votes) -> None:
+    with sqlite3.connect(votes.path) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    database.close()
 
 
 def test_an_id_is_one_votes_for_ever(votes: Votes) -> None:
