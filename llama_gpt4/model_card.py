@@ -139,13 +139,22 @@ def _made_from(materials: Sequence[Material]) -> str:
 
 
 def _records(run_dir: Path) -> list[tuple[str, Any]]:
-    """The counts of `data.json`, those of nothing left out."""
+    """The numbers of `data.json` and what became of each file; counts of nothing are left out."""
     path = run_dir / "data.json"
     try:
         report = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} cannot be read ({error}): it is a part of a run") from error
-    return [(key, value) for key, value in flatten(report) if key != "fingerprint" and value]
+    rows: list[tuple[str, Any]] = []
+    for key, value in flatten(report):
+        if key.endswith("sources"):
+            rows += [
+                (f"{key}: {_without_folders(source['file'])}", f"{source['used']:,} used")
+                for source in value
+            ]
+        elif isinstance(value, int | float) and value:
+            rows.append((key, value if isinstance(value, int) else _shown(value)))
+    return rows
 
 
 def _settings(config: RunConfig) -> list[tuple[str, Any]]:

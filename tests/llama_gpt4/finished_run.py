@@ -14,7 +14,14 @@ from .test_export import save_checkpoint
 COUNTS = {
     "fingerprint": "ab" * 32,
     "vocab_size": 101,
-    "train": {"read": 230, "used": 229, "dropped": {"empty_output": 1, "too_long": 0}},
+    "train": {
+        "read": 230,
+        "used": 229,
+        "dropped": {"empty_output": 1, "too_long": 0},
+        "findings": {"empty_output": {"policy": "drop", "found": 1, "records": []}},
+        "sources": [{"file": "/home/anna/tasks.json", "read": 230, "used": 229, "language": "en"}],
+        "languages": {"en": {"tokens_per_character": 0.2468013}},
+    },
     "validation": None,
 }
 STEPS = [

@@ -57,6 +57,9 @@ def test_it_says_what_the_run_knows(run_dir: Path) -> None:
         "| train.read | 230 |",
         "| train.used | 229 |",
         "| train.dropped.empty_output | 1 |",
+        "| train.findings.empty_output.found | 1 |",
+        "| train.sources: tasks.json | 229 used |",
+        "| train.languages.en.tokens_per_character | 0.2468 |",
         "| optim.lr | 0.003 |",
         "| schedule.kind | cosine |",
         "| precision.dtype | float32 |",
@@ -73,6 +76,7 @@ def test_it_says_what_the_run_knows(run_dir: Path) -> None:
         "research).",
     ):
         assert f"\n{line}\n" in text, line
+    assert "findings.empty_output.policy" not in text, "not a number"
     assert f"~~~text\n{render_prompt('{instruction}', '{input}')}\n~~~" in text
     assert f"~~~text\n{render_prompt('{instruction}', '')}\n~~~" in text
 
