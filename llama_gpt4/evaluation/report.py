@@ -14,25 +14,13 @@ from llama_gpt4.compose import compose
 from llama_gpt4.config import require
 from llama_gpt4.errors import InputError
 from llama_gpt4.evaluation.report_sections import SECTIONS, Results, Section, published
-from llama_gpt4.fields import json_type
+from llama_gpt4.evaluation.results import KINDS, damage
 from llama_gpt4.files import bytes_aside, written_aside
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import run_program
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-KINDS: dict[str, dict[str, type]] = {
-    "judge": {"pairs": list, "judgements": dict},
-    "rouge": {"buckets": list, "models": list},
-    "texts": {"sets": dict, "side_by_side": list},
-    "scores": {"sources": dict, "scale": list},
-    "rank": {"best_of_n": list, "groups": list},
-    "reward": {"overall": dict, "by": dict, "calibration": dict},
-    "human": {"criteria": dict, "votes_cast": int},
-    "lm_eval": {"scores": list, "model": str},
-}
-"""Keys by which a result file is told from the others, and what stands there."""
 
 
 @dataclass(kw_only=True)
@@ -94,11 +82,8 @@ def read_results(names: Sequence[str]) -> Results:
             raise InputError(
                 f"results: {name} is no result of `evaluate`, `rank` or `reward`: name their .json"
             )
-        for key, expected in KINDS[kind].items():
-            require(
-                isinstance(content[key], expected),
-                f"results: {name} is damaged: {key} is a JSON {json_type(content[key])}",
-            )
+        fault = damage(content, KINDS[kind])
+        require(fault is None, f"results: {name} is damaged, or of another version: {fault}")
         results.setdefault(kind, {})[name] = content
     return results
 
