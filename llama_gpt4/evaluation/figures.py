@@ -157,13 +157,17 @@ def _percent(models: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
 
 
 def _bars(axes: Axes, models: Mapping[str, Interval], colour: str) -> None:
+    longest = max((100 * found["value"] for found in models.values()), default=100)
     for row, found in enumerate(models.values()):
-        value = 100 * found["value"]
+        value = end = 100 * found["value"]
         axes.barh(row, value, height=0.4 if len(models) == 1 else 0.8, color=colour)
         if found.get("low") is not None and found.get("high") is not None:
             bounds = [[value - 100 * found["low"]], [100 * found["high"] - value]]
             axes.errorbar(value, row, xerr=bounds, color="black", capsize=3)
-        axes.text(2, row, f"{value:.0f}%", va="center", color="white")
+            end = max(value, 100 * found["high"])
+        # Within the bar, or behind it where it is too short.
+        place, ink = (0, "white") if value > longest / 4 else (end, "black")
+        axes.text(place + longest / 50, row, f"{value:.0f}%", va="center", color=ink)
     axes.axvline(100, color="black", lw=0.8, ls=":")
     axes.set_yticks(range(len(models)), list(models))
     axes.set_ylim(max(len(models), 2) - 0.4, -0.6)

@@ -49,6 +49,14 @@ def test_ours_has_an_interval_and_theirs_has_none() -> None:
     assert [text.get_text() for text in (*theirs.texts, *ours.texts)] == ["50%", "50%"]
 
 
+def test_the_number_of_a_short_bar_stands_behind_it() -> None:
+    bars = {"a": {"value": 9.0}, "b": {"value": 0.1, "low": 0.05, "high": 0.2}}
+    long, short = figures.relative_scores({}, {"ours": bars}).axes[0].texts
+    assert (long.get_text(), long.get_color()) == ("900%", "white")
+    assert (short.get_text(), short.get_color()) == ("10%", "black")
+    assert short.get_position()[0] > 20
+
+
 def test_a_bucket_that_ours_lacks_is_left_out() -> None:
     bar = {"mean": 0.3, "low": 0.2, "high": 0.4}
     figure = figures.rouge(published()["rouge_l"], {"m": {"0-2": bar, "ALL": bar}})
