@@ -251,7 +251,13 @@ def rouge_section(results: Results) -> Section:
     return Section(
         "Figure 6: ROUGE-L by the length of the reference",
         figures.rouge(published()["rouge_l"], labelled(found)),
-        ["The axis begins at 0; the paper's at 0.28. Other references give other numbers."],
+        [
+            "The axis begins at 0; the paper's at 0.28. Other references give other numbers.",
+            *(
+                f"{file}: tokens are {content['tokenizer']}. Lengths are {content['length_unit']}."
+                for file, content in results.get("rouge", {}).items()
+            ),
+        ],
         settings=_settings(results, "rouge"),
     )
 

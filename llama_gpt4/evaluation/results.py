@@ -34,7 +34,7 @@ _BUCKET = {
 
 KINDS: dict[str, dict[str, Any]] = {
     "judge": {"pairs": [_PAIR], "judgements": dict},
-    "rouge": {"buckets": [_BUCKET], "models": list},
+    "rouge": {"buckets": [_BUCKET], "models": list, "tokenizer": str, "length_unit": str},
     "texts": {"sets": {EACH: dict}, "side_by_side": list},
     "scores": {"sources": {EACH: {"counts": dict}}, "scale": list},
     "rank": {

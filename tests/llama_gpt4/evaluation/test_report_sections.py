@@ -74,8 +74,13 @@ def test_equal_names_of_two_files_are_both_shown() -> None:
     found = scores_section({"scores": {"a/s.json": scores, "b/s.json": scores}})
     assert legend_of(found)[-2:] == ["gpt4 (a/s.json)", "gpt4 (b/s.json)"]
     bar = {"mean": 0.3, "low": 0.2, "high": 0.4}
-    rouge = {"buckets": [{"name": "0-2", "means": {"tuned": {"rougeL": bar}}}]}
+    rouge = {
+        "buckets": [{"name": "0-2", "means": {"tuned": {"rougeL": bar}}}],
+        "tokenizer": "characters",
+        "length_unit": "words",
+    }
     found = rouge_section({"rouge": {"a/r.json": rouge, "b/r.json": rouge}})
+    assert "b/r.json: tokens are characters. Lengths are words." in found.notes
     assert legend_of(found)[-2:] == ["tuned (a/r.json)", "tuned (b/r.json)"]
     rank = {
         "groups": [{"group": "R1", "over_mean_answer": E}],
