@@ -57,6 +57,11 @@ class EndpointAnswersConfig:
     prices: PricesConfig
 
     def __post_init__(self) -> None:
+        require(
+            not self.endpoint.model.startswith("["),
+            f"endpoint.model={self.endpoint.model}: one model is asked here; give each a line and "
+            "a run.output_dir of its own",
+        )
         require(self.limit is None or self.limit > 0, f"limit={self.limit} must be positive")
         require(self.samples > 0, f"samples={self.samples} must be positive")
         require(

@@ -228,6 +228,7 @@ def test_what_it_would_cost(asking: Asking, capfd: pytest.CaptureFixture[str]) -
     [
         ("samples=2", "samples=2 would all be the same at decoding.temperature=0"),
         ("samples=0", "samples=0 must be positive"),
+        ("model=[a,b]", "endpoint.model=[a,b]: one model is asked here"),
         ("limit=0", "limit=0 must be positive"),
         ("frame=vicuna", "frame=vicuna is not one of"),
         ("output=a.jsonl", "output is not a key of this program; did you mean run.output_dir?"),
