@@ -2,9 +2,8 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +19,7 @@ from llama_gpt4.records import Record
 
 if TYPE_CHECKING:
     from llama_gpt4.tokenizer import Tokenizer
+    from llama_gpt4.words import Encoded
 
 log = logging.getLogger(__name__)
 
@@ -82,24 +82,30 @@ class ExampleWriter:
 
     def _add(self, chunk: Sequence[Entry], audit: Audit) -> npt.NDArray[Any]:
         """The tokens of those of a chunk that are used, which enter the table."""
-        tokens: list[int] = []
+        offset, first = self.n_tokens, 0
+        is_used: list[bool] = []
         spans: list[tuple[int, int]] = []
-        for entry, turns in _encode(chunk, self.tokenizer):
-            n_prompt = len(turns[0][0])
-            length = sum(len(prompt) + len(answer) for prompt, answer in turns)
+        encoded = _encode(chunk, self.tokenizer)
+        asked, sizes = encoded.prompt_lengths.tolist(), encoded.lengths.tolist()
+        for entry in chunk:
+            exchanges = entry.record.exchanges
+            turns = range(first, first + len(exchanges))
+            length = sum(sizes[turns.start : turns.stop])
             self.lengths.append(length)
-            if not audit.takes(entry, n_prompt, length):
+            takes = audit.takes(entry, asked[first], length)
+            is_used += [takes] * len(exchanges)
+            first = turns.stop
+            if not takes:
                 continue
-            start, example = len(tokens), len(self.table)
-            self.table.append((self.n_tokens, length, n_prompt, *audit.place_of(entry.record)))
-            self.n_tokens += length
-            for (prompt, answer), exchange in zip(turns, entry.record.exchanges, strict=True):
-                tokens += prompt
-                spans.append((len(tokens), len(answer)))
-                self.targets.append((example, len(tokens) - start, len(answer)))
+            example, start = len(self.table), self.n_tokens
+            self.table.append((start, length, asked[turns.start], *audit.place_of(entry.record)))
+            for turn, exchange in zip(turns, exchanges, strict=True):
+                place, n_answer = self.n_tokens + asked[turn], sizes[turn] - asked[turn]
+                spans.append((place - offset, n_answer))
+                self.targets.append((example, place - start, n_answer))
                 self.answers.append((LANGUAGES.index(entry.language), len(exchange.output)))
-                tokens += answer
-        ids = np.array(tokens, self.dtype)
+                self.n_tokens += sizes[turn]
+        ids = encoded.ids[np.repeat(is_used, encoded.lengths)].astype(self.dtype)
         self._count_fallback(ids, np.array(spans, np.int64).reshape(-1, 2))
         return ids
 
@@ -146,23 +152,22 @@ class ExampleWriter:
         return found
 
 
-def _encode(
-    entries: Sequence[Entry], tokenizer: "Tokenizer"
-) -> Iterator[tuple[Entry, list[tuple[list[int], list[int]]]]]:
-    """Each with the ids of its prompts and of their answers, which are never joined as text."""
+def _encode(entries: Sequence[Entry], tokenizer: "Tokenizer") -> "Encoded":
+    """The exchanges of all of them; prompts and their answers are never joined as text."""
+    from llama_gpt4.words import Encoded
+
     exchanges = [entry.record.exchanges for entry in entries]
-    prompts = tokenizer.encode_prompts([text for its in exchanges for text in render_prompts(its)])
-    answers = tokenizer.encode_answers([each.output for its in exchanges for each in its])
-    encoded = zip(prompts, answers, strict=True)
-    for entry, its in zip(entries, exchanges, strict=True):
-        turns, name = list(islice(encoded, len(its))), entry.record.name
-        for prompt, answer in turns:
-            # Text that spells a special token must stay text: a second EOS would teach to stop
-            # early.
-            assert prompt.count(tokenizer.bos_id) == 1 and prompt[0] == tokenizer.bos_id, name
-            assert answer.count(tokenizer.eos_id) == 1 and answer[-1] == tokenizer.eos_id, name
-        # There is one BOS, before all.
-        yield entry, turns[:1] + [(prompt[1:], answer) for prompt, answer in turns[1:]]
+    prompts = [text for its in exchanges for text in render_prompts(its)]
+    encoded = tokenizer.encode_examples(prompts, [each.output for its in exchanges for each in its])
+    ends = np.cumsum(encoded.lengths)
+    starts = ends - encoded.lengths
+    # Text that spells a special token must stay text: a second EOS would teach to stop early.
+    for id, places in ((tokenizer.bos_id, starts), (tokenizer.eos_id, ends - 1)):
+        assert np.array_equal(np.flatnonzero(encoded.ids == id), places), entries[0].record.name
+    # There is one BOS, before all exchanges of a record.
+    is_later = np.array([turn > 0 for its in exchanges for turn in range(len(its))])
+    ids = np.delete(encoded.ids, starts[is_later])
+    return Encoded(ids, encoded.prompt_lengths - is_later, encoded.lengths - is_later)
 
 
 def row_that_keeps(share: float, lengths: Sequence[int]) -> int:

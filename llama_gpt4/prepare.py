@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 CODE = (
     *("containers.py", "records.py", "fields.py", "conversations.py", "prompt.py", "tokenizer.py"),
+    "words.py",
     *("sentencepiece_training.py", "prepare.py", "examples.py", "example_writer.py"),
     *("audit.py", "validators.py", "language.py", "decontamination.py", "questions.py"),
     *("similarity.py", "rouge.py"),
@@ -118,8 +120,10 @@ def _write(config: TrainConfig, draft: Path) -> None:
 
     parts = _read(config)
     read = parts["train"]
-    texts = [text for record in read for text in render_prompts(record.exchanges)]
-    texts += [exchange.output for record in read for exchange in record.exchanges]
+    texts = chain(
+        (text for record in read for text in render_prompts(record.exchanges)),
+        (exchange.output for record in read for exchange in record.exchanges),
+    )
     tokenizer = own_tokenizer(config, texts, draft / "tokenizer")
     dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
     report: Report = {"train": None, "validation": None}

@@ -18,12 +18,11 @@ from tokenizers import decoders, models, normalizers, processors
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.sentencepiece_training import TooFewPieces, train_sentencepiece
+from llama_gpt4.words import BYTE_PIECES, MARK, Encoded, WordEncoder, joined
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
-MARK = "\u2581"  # how SentencePiece writes a space inside a piece
-BYTE_PIECES = [f"<0x{byte:02X}>" for byte in range(256)]
 NO_PREFIX: Json = {"prepend_scheme": "never", "add_prefix_space": False}
 INSTEAD = "put a tokenizer.json in its place, or use LLaMA's own"
 
@@ -58,6 +57,7 @@ class Tokenizer:
         edges = json.dumps({key: plain[key] for key in ("normalizer", "pre_tokenizer", "decoder")})
         bare = json.loads(edges, object_hook=_without_dummy_prefix)
         self._continuation = Backend.from_str(json.dumps(plain | bare))
+        self._words = WordEncoder.of(plain, self._continuation, (self.bos_id, self.eos_id))
         has_bytes = plain["model"]["byte_fallback"] and ids.keys() >= set(BYTE_PIECES)
         self._mark_ids = [ids[BYTE_PIECES[byte]] for byte in MARK.encode() if has_bytes]
         # A newline is a byte piece in every text: it does not count as one that has no piece.
@@ -101,6 +101,12 @@ class Tokenizer:
                 ids = ids + self._mark_ids + next(encoded)
             answers.append([*ids, self.eos_id])
         return answers
+
+    def encode_examples(self, prompts: Sequence[str], answers: Sequence[str]) -> Encoded:
+        """The same of many prompts and their answers: quicker, where a text is made of words."""
+        if self._words is None:
+            return joined(self.encode_prompts(prompts), self.encode_answers(answers))
+        return self._words.encode(prompts, answers)
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text without BOS and EOS: those of SentencePiece, if it is SentencePiece."""
