@@ -105,19 +105,11 @@ def test_a_word_is_encoded_once(tokenizer: Tokenizer) -> None:
     assert encoder is not None
     encoder._forget()
     n_empty = len(encoder._numbers)
-    tokenizer.encode_examples(["one two three"], ["two  two\n中two"])
-    # " one", " two", " three"; "two", "  two", newline, the character; " two" of the prompt again.
-    assert list(encoder._numbers)[n_empty:] == [
-        " one",
-        " two",
-        " three",
-        "two",
-        "  two",
-        "\n",
-        "中",
-    ]
-    tokenizer.encode_examples(["three two"], [" one"])
-    assert list(encoder._numbers)[n_empty + 7 :] == []
+    tokenizer.encode_examples(["First line\none two three"], ["two  two\n中two"])
+    new = [" First line", "one", " two", " three", "two", "  two", "中"]
+    assert list(encoder._numbers)[n_empty:] == new
+    tokenizer.encode_examples(["First line\none three two"], [" three"])
+    assert list(encoder._numbers)[n_empty:] == new
 
 
 def test_what_is_remembered_is_bounded(
