@@ -47,7 +47,10 @@ def test_the_best_of_several_answers_are_worth_learning(tmp_path: Path) -> None:
     done = llama_gpt4(
         "train", *ON_CPU, "model=from_path", f"model.path={tmp_path}/model",
         f"data.files=[{tmp_path}/ranked/R1.jsonl]", f"data.cache_dir={tmp_path}/cache",
-        f"run_dir={tmp_path}/learned", "train.epochs=6", "train.steps=null", "optim.lr=1e-3",
+        f"run_dir={tmp_path}/learned", "optim.lr=3e-4",
+        # Long enough to learn what the best have in common, too short to know them by heart.
+        "train.steps=100", "schedule.steps=100",
+        "data.policy.cut_output=keep",  # random weights hardly ever end an answer
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     found = rise(tmp_path, "learned")
