@@ -1,6 +1,6 @@
 """The audit of prepared data for people: tables of 80 columns, a JSON file and a picture."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,9 @@ class Batching:
     padding_share: float
 
 
-def audit_lines(prepared: Prepared, config: TrainConfig) -> Iterator[str]:
-    """Everything that was found, part by part."""
-    for part, examples in parts_of(prepared):
+def audit_lines(prepared: Prepared, found: Mapping[str, Sequence[Batching]]) -> Iterator[str]:
+    """Everything that was found, part by part, and the `batchings` of each."""
+    for part, of_part in found.items():
         report = prepared.report[part]
         dropped = sum(report["dropped"].values())
         yield f"{part}: {report['read']:,} records = {report['used']:,} used + {dropped:,} dropped"
@@ -42,7 +42,7 @@ def audit_lines(prepared: Prepared, config: TrainConfig) -> Iterator[str]:
         yield ""
         yield from _language_lines(report)
         yield ""
-        yield from _batching_lines(batchings(examples, config))
+        yield from _batching_lines(of_part)
         yield ""
         share = report["target_tokens"] / report["tokens"]
         yield (
@@ -55,20 +55,22 @@ def audit_lines(prepared: Prepared, config: TrainConfig) -> Iterator[str]:
         yield ""
 
 
-def write_audit(prepared: Prepared, config: TrainConfig) -> list[str]:
-    """Keep the audit in the run directory; in words, what is where."""
+def write_audit(
+    prepared: Prepared, found: Mapping[str, Sequence[Batching]], config: TrainConfig
+) -> list[str]:
+    """Keep the same in the run directory; in words, what is where."""
     run_dir = Path(config.run_dir)
-    found = {
+    kept = {
         "key": prepared.key,
         "fingerprint": prepared.fingerprint,
         "vocab_size": prepared.vocab_size,
         "row_tokens": config.data.row_tokens,
         **{
-            part: prepared.report[part] | {"batching": _as_json(batchings(examples, config))}
-            for part, examples in parts_of(prepared)
+            part: prepared.report[part] | {"batching": _as_json(of_part)}
+            for part, of_part in found.items()
         },
     }
-    write_json(run_dir / AUDIT, found)
+    write_json(run_dir / AUDIT, kept)
     draw_lengths(run_dir / PICTURE, prepared.report["train"], config.data.row_tokens)
     return [
         f"vocabulary: {prepared.vocab_size:,} pieces",
@@ -78,15 +80,14 @@ def write_audit(prepared: Prepared, config: TrainConfig) -> list[str]:
     ]
 
 
-def parts_of(prepared: Prepared) -> Iterator[tuple[str, Examples]]:
-    """Those that there are."""
-    yield "train", prepared.train
-    if prepared.validation is not None:
-        yield "validation", prepared.validation
+def batchings(prepared: Prepared, config: TrainConfig) -> dict[str, list[Batching]]:
+    """By part, what every batching makes of it."""
+    parts = {"train": prepared.train, "validation": prepared.validation}
+    return {part: _batchings(of, config) for part, of in parts.items() if of is not None}
 
 
-def batchings(examples: Examples, config: TrainConfig) -> list[Batching]:
-    """What every batching makes of `examples`. Padded are rows to the longest of a micro-step."""
+def _batchings(examples: Examples, config: TrainConfig) -> list[Batching]:
+    """Padded are rows to the longest of a micro-step."""
     lengths, row_tokens = examples.lengths, config.data.row_tokens
     n_packed = len(best_fit(lengths, row_tokens, np.arange(examples.n)))
     rows = config.batch.rows_per_micro_step

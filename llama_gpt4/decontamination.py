@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from llama_gpt4.errors import InputError
 from llama_gpt4.questions import read_questions
-from llama_gpt4.records import Record, is_path
+from llama_gpt4.records import Record
 from llama_gpt4.similarity import SimilarityIndex
 from llama_gpt4.validators import shown
 
@@ -20,9 +19,7 @@ class EvaluationOverlap:
         self._names: list[str] = []
         self._exact: dict[str, list[str]] = {}
         for file in files:
-            if is_path(file) and not Path(file).exists():
-                raise InputError(f"{key} names {file}, which does not exist")
-            for question in read_questions(file):
+            for question in read_questions(file, key):
                 name = f"{Path(file).name} {question.question_id}"
                 self._index.add(question.instruction)
                 self._names.append(name)

@@ -110,7 +110,7 @@ def cache_key(config: RunConfig, folder: Path = HERE, code: Sequence[str] = CODE
 def _questions(file: str) -> tuple[str, str]:
     """The name by which the audit calls a file of questions, and its digest."""
     if is_path(file) and not Path(file).exists():
-        raise InputError(f"data.decontaminate names {file}, which does not exist")
+        raise InputError(f"data.decontaminate={file} does not exist")
     return Path(file).name, digest(read_bytes(file))
 
 
@@ -225,14 +225,15 @@ def own_tokenizer(config: RunConfig, texts: Iterable[str], folder: Path) -> "Tok
 def run(arguments: Sequence[str]) -> None:
     """Show what is in the data of a training run, keep it in `run_dir`, and refuse what its
     policies refuse."""
-    from llama_gpt4.audit_report import audit_lines, write_audit
+    from llama_gpt4.audit_report import audit_lines, batchings, write_audit
     from llama_gpt4.compose import training_config
     from llama_gpt4.program import show
 
     config = training_config(arguments)
     prepared = _opened(config)
-    show("".join(f"{line}\n" for line in audit_lines(prepared, config)))
-    show("".join(f"{line}\n" for line in write_audit(prepared, config)))
+    found = batchings(prepared, config)
+    show("".join(f"{line}\n" for line in audit_lines(prepared, found)))
+    show("".join(f"{line}\n" for line in write_audit(prepared, found, config)))
     require_accepted(prepared.report)
 
 

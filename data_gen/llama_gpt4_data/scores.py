@@ -19,7 +19,7 @@ from llama_gpt4.evaluation.results import require_apart
 from llama_gpt4.files import write_json
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import ExitReport, run_program
-from llama_gpt4.records import is_path, read_bytes
+from llama_gpt4.records import read_bytes
 from llama_gpt4_data.comparisons import read_comparisons
 from llama_gpt4_data.ratings import HIGHEST, LOWEST
 
@@ -74,8 +74,6 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
 
 def read_scores(file: str) -> dict[str, list[float]]:
     """The scores in `file` by source."""
-    if is_path(file) and not Path(file).exists():
-        raise InputError(f"{file} does not exist")
     lists = _lists(file)
     if lists is not None:
         return lists

@@ -7,7 +7,6 @@ the output is the answer.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from llama_gpt4.errors import InputError
@@ -15,7 +14,7 @@ from llama_gpt4.evaluation.references import ANSWER_KEYS, find_answer
 from llama_gpt4.fields import json_type, text_of
 from llama_gpt4.language import language_of
 from llama_gpt4.questions import question_of
-from llama_gpt4.records import is_path, json_values, read_bytes, record_name
+from llama_gpt4.records import json_values, read_bytes, record_name
 
 GROUP_KEYS = ("category", "motivation_app")
 """Of Vicuna's questions and of the 252."""
@@ -35,8 +34,6 @@ class Text:
 
 
 def read_texts(file: str) -> list[Text]:
-    if is_path(file) and not Path(file).exists():
-        raise InputError(f"{file} does not exist")
     texts = [
         _text(value, record_name(file, index))
         for index, value in json_values(read_bytes(file), file)

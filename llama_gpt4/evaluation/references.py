@@ -10,13 +10,12 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from llama_gpt4.errors import InputError
 from llama_gpt4.fields import json_type, text_of
 from llama_gpt4.questions import OWN_IDS, hashed_id, question_of
-from llama_gpt4.records import is_path, json_values, read_bytes, record_name
+from llama_gpt4.records import json_values, read_bytes, record_name
 
 log = logging.getLogger(__name__)
 
@@ -99,8 +98,6 @@ def _asked(entries: Sequence[Entry]) -> str | None:
 
 
 def _entries(file: str, keys: Sequence[str]) -> list[Entry]:
-    if is_path(file) and not Path(file).exists():
-        raise InputError(f"{file} does not exist")
     values = json_values(read_bytes(file), file)
     if not values:
         raise InputError(f"{file} holds no record")

@@ -17,7 +17,7 @@ def test_the_tables_fit_80_columns_and_count_everything(config_for, write_json) 
     changes = {"data.files": [write_json(records, long_name)], "data.row_tokens": 96}
     config = config_for(**changes)
     prepared = prepare(config)
-    lines = list(audit_lines(prepared, config))
+    lines = list(audit_lines(prepared, batchings(prepared, config)))
     assert max(map(len, lines)) <= 80
     report = prepared.report["train"]
     assert lines[0] == f"train: 89 records = {report['used']} used + {89 - report['used']} dropped"
@@ -27,13 +27,13 @@ def test_the_tables_fit_80_columns_and_count_everything(config_for, write_json) 
     assert table["too_long"][-1] == str(report["findings"]["too_long"]["records"][0]["record"])
     assert table["same_prompt"][1:4] == ["keep", str(report["used"] - 1), "0"]
     assert "evaluation_overlap" not in table  # nothing was looked for
-    assert table["pack"][1] == str(batchings(prepared.train, config)[0].rows)
+    assert table["pack"][1] == str(batchings(prepared, config)["train"][0].rows)
 
 
 def test_both_parts_are_shown(config_for) -> None:
     config = config_for(**{"data.validation.share": 0.2})
     prepared = prepare(config)
-    text = "\n".join(audit_lines(prepared, config))
+    text = "\n".join(audit_lines(prepared, batchings(prepared, config)))
     assert "train: " in text and "\nvalidation: " in text
 
 
@@ -47,8 +47,9 @@ def test_rows_are_padded_to_the_longest_beside_them(lengths, rows, padded) -> No
 
 def test_batchings_are_counted(config_for) -> None:
     config = config_for(**{"data.row_tokens": 512})
-    train = prepare(config).train
-    pack, in_order, by_length = batchings(train, config)
+    prepared = prepare(config)
+    train = prepared.train
+    pack, in_order, by_length = batchings(prepared, config)["train"]
     assert pack.padding_share == pytest.approx(1 - train.lengths.sum() / (pack.rows * 512))
     assert in_order.rows == by_length.rows == train.n > pack.rows
     assert 0 <= by_length.padding_share < in_order.padding_share < 1
@@ -57,13 +58,14 @@ def test_batchings_are_counted(config_for) -> None:
 def test_the_audit_is_kept_in_the_run_directory(config_for) -> None:
     config = config_for()
     prepared = prepare(config)
-    lines = write_audit(prepared, config)
+    found = batchings(prepared, config)
+    lines = write_audit(prepared, found, config)
     run_dir = Path(config.run_dir)
     assert lines[-1].endswith(f"{run_dir}/lengths.png")
     kept = json.loads((run_dir / "audit.json").read_text())
     assert kept["fingerprint"] == prepared.fingerprint
     assert kept["train"]["findings"] == prepared.report["train"]["findings"]
-    assert kept["train"]["batching"]["pack"]["rows"] == batchings(prepared.train, config)[0].rows
+    assert kept["train"]["batching"]["pack"]["rows"] == found["train"][0].rows
     with Image.open(run_dir / "lengths.png") as picture:
         assert picture.format == "PNG" and min(picture.size) > 300
         assert len(picture.getcolors(1 << 20)) > 10  # something is drawn

@@ -44,7 +44,7 @@ def test_what_does_not(overlap: EvaluationOverlap, instruction: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_named_with_its_key() -> None:
-    with pytest.raises(InputError, match=r"the\.key names nowhere\.json, which does not exist"):
+    with pytest.raises(InputError, match=r"the\.key=nowhere\.json does not exist"):
         EvaluationOverlap(["nowhere.json"], 0.7, "the.key")
 
 
