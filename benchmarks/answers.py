@@ -39,6 +39,7 @@ Found = Iterator[list[tuple[Row, list[int]]]]
 
 
 def generator(size: str) -> Generator:
+    """A model of random weights that ends answers as often as one that was trained."""
     hidden, layers, vocabulary = SIZES[size]
     torch.manual_seed(0)
     model = LlamaForCausalLM(
@@ -56,6 +57,7 @@ def generator(size: str) -> Generator:
 
 
 def rows(n: int, vocabulary: int) -> list[tuple[Row, int]]:
+    """`n` prompts of random tokens, whose first are the same, and the most new tokens of each."""
     source = torch.Generator().manual_seed(0)
     first = torch.randint(3, vocabulary, (SHARED_TOKENS,), generator=source).tolist()
     found = []
@@ -76,6 +78,7 @@ def timed(run: Callable[[], Found], ending: set[int]) -> tuple[float, dict[str, 
 
 
 def line(size: str, n: int, batch_size: int, rounds: int) -> str:
+    """A line of the table: tokens a CPU second of both sides, and how many answers are equal."""
     made = generator(size)
     model, ending = made._model, made.tokens.end_ids
     asked = rows(n, model.config.vocab_size)

@@ -93,6 +93,7 @@ def table_lines(saves: list[dict[str, Any]], alone: dict[str, Any]) -> Iterator[
 
 
 def store(saves: list[dict[str, Any]], table: str, arguments: argparse.Namespace) -> None:
+    """Write all saves as CSV, and `table` with what it was measured on."""
     with open(arguments.results.with_suffix(".csv"), "w", newline="") as file:
         writer = csv.DictWriter(file, list(saves[0]))
         writer.writeheader()

@@ -46,6 +46,7 @@ class Trainer:
         self._tokens = torch.randint(VOCAB_SIZE, (TOKENS,), generator=torch.Generator())
 
     def step(self, before_update: Callable[[], None] = lambda: None) -> None:
+        """One optimizer step; `before_update` is called where the loop waits for a save."""
         rows = torch.arange(TARGETS)
         loss = self.engine(
             self._tokens,
@@ -82,28 +83,34 @@ class Save:
 
 
 class Ours:
+    """`llama_gpt4.saver`, called as the loop calls it."""
+
     def __init__(self, trainer: Trainer, folder: Path) -> None:
         self._trainer = trainer
         self._saver = Saver(trainer.engine, {}, trainer.config, trainer.ranks)
         self._step = 0
 
     def save(self) -> Save:
+        """Begin; the stall so far is in what it gives."""
         save, self._step = Save(), self._step + 1
         with save.stalled():
             self._saver.save(RunState(self._step, ""))
         return save
 
     def before_update(self, save: Save) -> None:
+        """Wait as the loop does."""
         with save.stalled():
             self._saver.wait_until_copied()
 
     def is_done(self, save: Save) -> bool:
+        """Whether all of it is on the disk; rank 0 knows."""
         reports = self._saver.reports()
         if reports:
             save.total_seconds = reports[0]["save_seconds"]
         return bool(save.total_seconds) or self._trainer.ranks.rank > 0
 
     def close(self, save: Save) -> None:
+        """Wait for the last one."""
         self._saver.finish()
 
 
@@ -115,6 +122,7 @@ class DeepSpeed:
         self._trainer, self._folder = trainer, folder / "deepspeed"
 
     def save(self) -> Save:
+        """Save, then sync the files."""
         save = Save()
         with save.stalled():
             self._trainer.engine.save_checkpoint(str(self._folder), tag="now")
@@ -148,6 +156,7 @@ class Dcp:
         self._future: Any = None
 
     def save(self) -> Save:
+        """Begin; a future ends it."""
         save = Save()
         with save.stalled():
             state = {
@@ -214,6 +223,7 @@ def forget_peak() -> None:
 
 
 def memory_bytes(key: str) -> int:
+    """What `/proc` has under `key` for this process, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1]) * 1024
@@ -221,6 +231,7 @@ def memory_bytes(key: str) -> int:
 
 
 def sync_files(folder: Path) -> None:
+    """`fsync` of every file below a folder."""
     for path in [*folder.rglob("*"), folder]:
         handle = os.open(path, os.O_RDONLY)
         os.fsync(handle)

@@ -119,6 +119,7 @@ def _median(runs: list[dict[str, Any]], key: str) -> float:
 
 
 def report(results: Results, n_records: int, load: str) -> str:
+    """The table of `results`, with what it was measured on."""
     names = ("tokenizers", "datasets", "transformers", "trl", "numpy")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     cold = results["ours", "en", 1]

@@ -47,6 +47,7 @@ class Task:
 
 
 def ours(task: Task) -> dict[str, Any]:
+    """`prepare` and the packing of its rows; without processes from the cache."""
     from llama_gpt4.compose import training_config
 
     keep = [f"data.policy.{rule}=keep" for rule in ("duplicate", "same_prompt", "cut_start")]
@@ -82,6 +83,7 @@ def ours(task: Task) -> dict[str, Any]:
 
 
 def trl(task: Task) -> dict[str, Any]:
+    """As `SFTTrainer` prepares and packs its data set."""
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
@@ -117,6 +119,7 @@ def trl(task: Task) -> dict[str, Any]:
 
 
 def llama_factory(task: Task) -> dict[str, Any]:
+    """As LLaMA-Factory 0.9.5 calls `datasets.map`, with its greedy packing."""
     from transformers import AutoTokenizer
 
     start = _now()

@@ -99,6 +99,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def compete(name: str, contest: Contest, folder: Path, arguments: argparse.Namespace) -> None:
+    """Run one contest, side by side and `repeats` times, and store its table after each."""
     writer = multiprocessing.get_context("spawn").Process(
         target=write_model, args=(contest.model, folder / "model")
     )
@@ -225,6 +226,7 @@ def run_side(
 
 
 def peer_options(size: int, contest: Contest, folder: Path) -> list[str]:
+    """What TRL's side is started with, with the ZeRO settings of ours."""
     from llama_gpt4_data.reward_config import RewardConfig
 
     from llama_gpt4.compose import compose

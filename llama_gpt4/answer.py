@@ -39,6 +39,8 @@ in a room above this one."""
 
 @dataclass(kw_only=True)
 class TrainedModel:
+    """A model of ours or of the hub, for the programs that take one."""
+
     path: str
     """A folder that `export` wrote (`run_dir/model`), or a model of the hub; `model=…` is short."""
 
@@ -126,6 +128,7 @@ def _short_name(model: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """`llama-gpt4 answer …`: the exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     if "engine=endpoint" in arguments:
         rest = [argument for argument in arguments if not argument.startswith("engine=")]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prompt:
+    """One of the things that a model is asked."""
+
     record: str
     """The question's id, or the name of the held-out record."""
     text: str
@@ -34,6 +36,8 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Asked:
+    """All that a run asks."""
+
     prompts: list[Prompt]
     described: str
     """Which they are, in words; empty without any."""

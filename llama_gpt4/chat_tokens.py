@@ -27,6 +27,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Answer:
+    """What a model said, and why it ended there."""
+
     text: str
     finish_reason: str
     """`stop`: the model ended it; `length`: it was cut."""

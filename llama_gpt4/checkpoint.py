@@ -53,6 +53,7 @@ class RunState:
     """W&B's run."""
 
     def is_bettered_by(self, eval_loss: float) -> bool:
+        """Whether `eval_loss` is the lowest so far; NaN never is."""
         return eval_loss < (math.inf if self.best_eval_loss is None else self.best_eval_loss)
 
 

@@ -150,6 +150,7 @@ def _failure(manager: Any, result: Any, batch_size: int) -> Exception:
 
 
 def too_large(batch_size: int) -> InputError:
+    """The error of answers that the device has no memory for."""
     return InputError(
         f"batch_size={batch_size} does not fit into the memory of the device: lower it"
     )

@@ -119,5 +119,6 @@ class DataConfig(FilesConfig):
 
     @property
     def read_files(self) -> dict[str, str]:
+        """The same, with the questions that nothing may overlap with."""
         asked = {f"data.decontaminate[{i}]": file for i, file in enumerate(self.decontaminate)}
         return super().read_files | asked

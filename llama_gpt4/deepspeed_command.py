@@ -20,6 +20,7 @@ class DeepSpeedCommand:
 
     @property
     def is_gone(self) -> bool:
+        """Whether the command, or its launcher, has ended since."""
         return self._launch is not None and (
             os.getppid() != self._launch or parent_of(self._launch) != self._command
         )

@@ -182,6 +182,7 @@ class Heartbeat:
 
 
 def beat_file(run_dir: Path, rank: int) -> Path:
+    """Where a rank's heartbeat is."""
     return run_dir / "heartbeats" / f"rank-{rank:05d}.json"
 
 
@@ -209,6 +210,7 @@ def explanation(
 
 
 def place(rank: int, beat: Beat | None) -> str:
+    """A rank in words: its host, step and phase, where it has said them."""
     if beat is None:
         return f"rank {rank}"
     return f"rank {rank} on {beat.host} (step {beat.step}, {beat.phase})"

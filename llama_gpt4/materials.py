@@ -60,6 +60,7 @@ class Material:
 
     @property
     def has_known_licence(self) -> bool:
+        """Whether one of its licences is one that the gate can weigh."""
         return any(licence_of(name) for name in self.licences)
 
 

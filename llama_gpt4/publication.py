@@ -44,6 +44,7 @@ class Kept:
 
 
 def step_folder(run_dir: Path, step: int) -> Path:
+    """Where the checkpoint of a step is, or will be."""
     return run_dir / "checkpoints" / f"step-{step}"
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sample:
+    """A prompt and what the model made of it."""
+
     record: str
     """Where the prompt comes from: a record, or a question's id."""
     prompt: str

@@ -23,6 +23,8 @@ KINDS = ("master", *zero_state.MOMENTS)
 
 
 class Staging:
+    """The copy; `ranges` are the parts of the parameters that this rank holds."""
+
     def __init__(self, ranges: list[Range], device: torch.device) -> None:
         self.ranges = ranges
         self.n_taken = 0
@@ -38,9 +40,11 @@ class Staging:
 
     @property
     def n_bytes(self) -> int:
+        """Of host memory."""
         return self._memory.nbytes
 
     def close(self) -> None:
+        """Give the GPU's lock on its pages back; the memory goes with the object."""
         if self._stream is not None and self.n_bytes:
             _require_success(torch.cuda.cudart().cudaHostUnregister(self._memory.data_ptr()))
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def require_installed() -> None:
+    """`InputError` with what to install where vLLM is not there."""
     require(
         importlib.util.find_spec("vllm") is not None,
         "engine=vllm needs a package that is not installed: pip install vllm",

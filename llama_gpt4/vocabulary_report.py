@@ -62,6 +62,7 @@ class Report:
         extension: Extension,
         texts: Mapping[str, Sequence[str]],
     ) -> "Report":
+        """Counted over `texts` by part, as `old` and as `new` encode them."""
         used: set[int] = set()
         costs = []
         for part, of_part in texts.items():
@@ -87,6 +88,7 @@ class Report:
 
 
 def report_lines(report: Report) -> Iterator[str]:
+    """The report as a table of 80 columns."""
     yield (
         f"{report.pieces_before:,} pieces and {report.added:,} new: {report.pieces_after:,}, "
         f"in {report.rows:,} rows of embeddings"

@@ -21,6 +21,7 @@ class Group(NamedTuple):
 
     @property
     def tokens(self) -> int:
+        """Of the prompt, once, and all responses."""
         return self.prompt + sum(self.responses)
 
 
@@ -42,6 +43,7 @@ class Layout:
 
 
 def layout(groups: Groups) -> Layout:
+    """What our decoder is told of `groups`: positions, documents, and what each sees besides."""
     documents: list[range] = []
     prefixes: list[range] = []
     start = 0

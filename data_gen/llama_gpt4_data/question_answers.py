@@ -81,6 +81,7 @@ class QuestionItem:
     config: EndpointAnswersConfig
 
     def request(self, replies: Sequence[Reply]) -> Request | None:
+        """What to ask next: the question, and nothing after a reply."""
         return None if replies else self._request
 
     def line(self, reply: Reply) -> dict[str, Any]:
@@ -96,6 +97,7 @@ class QuestionItem:
         return answer_line(self.question, self.sample, reply.text, made_by, reply.finish_reason)
 
     def failed_line(self, reason: str) -> dict[str, Any]:
+        """A line of failed.jsonl; `reason` is why no answer came."""
         question = self.question
         return {
             "question_id": question.question_id,
@@ -127,6 +129,7 @@ def as_text(arguments: Sequence[str]) -> list[str]:
 
 
 def items(config: EndpointAnswersConfig) -> list[QuestionItem]:
+    """An item for each question and sample, in the order of the file."""
     return [
         QuestionItem(question, sample, config)
         for question in read_questions(config.questions)[: config.limit]

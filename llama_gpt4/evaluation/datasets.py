@@ -34,6 +34,7 @@ class Text:
 
 
 def read_texts(file: str) -> list[Text]:
+    """The texts of `file`, in its order; `InputError` where a record has none."""
     texts = [
         _text(value, record_name(file, index))
         for index, value in json_values(read_bytes(file), file)

@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: Sequence[str], report: ExitReport) -> None:
+    """Serve, export, import or report, as `action` says."""
     config = compose(HumanConfig, PROGRAM, arguments)
     try:
         ACTIONS[config.action](config)
@@ -94,6 +95,7 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
 
 
 def serve_page(config: HumanConfig) -> None:
+    """Serve the page until a signal ends it; the links stand on the terminal."""
     from llama_gpt4.evaluation.vote_server import serve
 
     votes = _study_of(config)

@@ -21,6 +21,7 @@ OPTIONAL = ("left",)
 
 
 def write_votes(path: Path, study: Study, votes: list[Vote]) -> None:
+    """Write `votes` to `path`: CSV, or JSONL, as its name says; each with the models of `study`."""
     lines = [{**asdict(vote), "first": study.first, "second": study.second} for vote in votes]
     if path.suffix != ".csv":
         return write_jsonl(path, lines)
