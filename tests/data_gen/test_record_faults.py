@@ -81,7 +81,7 @@ def test_questions_of_the_evaluation_are_found(tmp_path: Path) -> None:
 
 
 def test_a_missing_evaluation_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"evaluation_files names nowhere\.json, which does not"):
+    with pytest.raises(InputError, match=r"evaluation_files=nowhere\.json does not exist"):
         checked(tmp_path, [TREE], "evaluation_files=[nowhere.json]")
 
 

@@ -295,7 +295,7 @@ def test_what_is_validated_on_may_be_what_is_evaluated_on(
 
 
 def test_a_file_to_decontaminate_by_that_is_not_there(train_config: ConfigFor) -> None:
-    with pytest.raises(InputError, match=r"data\.decontaminate names /not/there\.json, which"):
+    with pytest.raises(InputError, match=r"data\.decontaminate=/not/there\.json does not exist"):
         prepare(train_config(**{"data.decontaminate": ["/not/there.json"]}))
 
 
