@@ -40,6 +40,9 @@ def audit_lines(prepared: Prepared, found: Mapping[str, Sequence[Batching]]) -> 
         yield ""
         yield from _source_lines(report)
         yield ""
+        if "epoch" in report:
+            yield from _epoch_lines(report)
+            yield ""
         yield from _language_lines(report)
         yield ""
         yield from _batching_lines(of_part)
@@ -149,6 +152,20 @@ def _source_lines(report: Report) -> Iterator[str]:
             f"{_short(source['file']):<{NAME_COLUMNS}} {source['read']:>9,} {source['used']:>9,}"
             f"  {source['language'] or 'mixed'}"
         )
+
+
+def _epoch_lines(report: Report) -> Iterator[str]:
+    yield f"{'by data.weights':<{NAME_COLUMNS}} {'weight':>9} {'an epoch':>9}"
+    for source in report["sources"]:
+        yield (
+            f"{_short(source['file']):<{NAME_COLUMNS}} {source['weight']:>9g} "
+            f"{source['in_epoch']:>9,}"
+        )
+    epoch = report["epoch"]
+    yield (
+        f"an epoch has {epoch['examples']:,} examples, {epoch['tokens']:,} tokens, "
+        f"{epoch['target_tokens']:,} of them learned"
+    )
 
 
 def _language_lines(report: Report) -> Iterator[str]:

@@ -10,6 +10,9 @@ from llama_gpt4.errors import require, require_one_of
 ALWAYS_KEPT_OUT = ("too_long", "prompt_fills_row", "empty_output")
 """Findings in whose records there is nothing that could be learned: they have no policy `keep`."""
 
+MOST_TIMES = 1000
+"""That an epoch may have an example: an epoch of more does not fit into memory."""
+
 
 @dataclass(kw_only=True)
 class FilesPolicy:
@@ -99,6 +102,10 @@ class FilesConfig:
 class DataConfig(FilesConfig):
     """From files of records and conversations to rows of tokens."""
 
+    weights: list[float]
+    """How often an epoch has each example of a file, one number for each of `data.files`; empty:
+    once. 2 is twice; 0.5 is one half of them, drawn by `seed` and the same in every epoch. No
+    probabilities: each is about its own file only, and their sum is free."""
     policy: DataPolicy
     decontaminate: list[str]
     """Files of questions that must not be trained on, as `llama-gpt4 answer` reads them; empty:
@@ -112,6 +119,26 @@ class DataConfig(FilesConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(
+            len(self.weights) in (0, len(self.files)),
+            f"data.weights={self.weights} for {len(self.files)} data.files: give one number for "
+            "each, or none",
+        )
+        for i, weight in enumerate(self.weights):
+            require(
+                self.files.count(self.files[i]) == 1,
+                f"data.files has {self.files[i]} twice: with data.weights name it once, and give "
+                "it the sum",
+            )
+            key = f"data.weights[{i}]={weight:g}"
+            require(
+                weight != 0, f"{key} uses nothing of {self.files[i]}: leave it out of data.files"
+            )
+            require(
+                0 < weight <= MOST_TIMES,
+                f"{key} is not above 0 and at most {MOST_TIMES}: "
+                "2 has each example twice in an epoch, 0.5 one half of them",
+            )
         require_one_of("data.batching", self.batching, ("pack", "pad"))
         require_one_of("data.last_window", self.last_window, ("keep", "drop"))
         rouge_l = self.decontaminate_rouge_l

@@ -1,7 +1,7 @@
 """Tokenised data as a run reads it: memory-mapped, and named after the records it came from."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from llama_gpt4.asked import NOTHING, Asked
-from llama_gpt4.config import FilesConfig
+from llama_gpt4.cache import digest
+from llama_gpt4.config import FilesConfig, TrainConfig
 from llama_gpt4.errors import InputError
+from llama_gpt4.mixture import times_in_epoch
 from llama_gpt4.records import record_name
 from llama_gpt4.targets import Targets
 
@@ -36,7 +38,7 @@ BEYOND_ROW = ("prompt_fills_row", "too_long")
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Tokenised examples in the order of their records."""
+    """Tokenised examples in the order of their records, some of them repeatedly."""
 
     lengths: Ints
     """(n,) tokens of each example, BOS and EOS included."""
@@ -62,6 +64,23 @@ class Examples:
         file, index = self._places[i].tolist()
         return record_name(self._files[file], index)
 
+    @property
+    def file_of(self) -> Ints:
+        """(n,) number of the file that each example comes from."""
+        return self._places[:, 0]
+
+    def repeated(self, times: Ints) -> "Examples":
+        """Example `i` as often as `times[i]` (n,) says, side by side, on the same tokens."""
+        chosen = np.repeat(np.arange(self.n), times)
+        return replace(
+            self,
+            lengths=self.lengths[chosen],
+            prompt_lengths=self.prompt_lengths[chosen],
+            targets=self.targets.chosen(chosen),
+            _offsets=self._offsets[chosen],
+            _places=self._places[chosen],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -73,6 +92,7 @@ class Prepared:
     fingerprint: str
     """Hash of the training examples that came out: equal tokens whatever the key."""
     train: Examples
+    """Those of an epoch: each as often as `data.weights` says."""
     validation: Examples | None
     tokenizer_folder: Path
     vocab_size: int
@@ -85,14 +105,17 @@ class Prepared:
     many it is the reason that they are `dropped`, and the `records`. `sources`: each file, and the
     `language` of nearly all of its answers. `tokens` and `target_tokens` of the used, `longest` of
     them; `length_99_percent` and `length_100_percent`: the row that would hold so many of what was
-    tokenised, `lengths` in a histogram; `languages`: what their answers cost in tokens."""
+    tokenised, `lengths` in a histogram; `languages`: what their answers cost in tokens. For `train`
+    with `data.weights` also: `examples`, `tokens` and `target_tokens` of an `epoch`, and the
+    `weight` of each source and how many of its examples are `in_epoch`."""
     asked: Asked
     """What the model is asked while it trains."""
 
 
-def open_prepared(data: FilesConfig, folder: Path) -> Prepared:
-    """What a finished cache folder holds, memory-mapped; the files are called as `data` does, and
-    nothing is asked."""
+def open_prepared(config: TrainConfig, folder: Path) -> Prepared:
+    """What a finished cache folder holds, memory-mapped; files have the names and weights of
+    `config`, and nothing is asked."""
+    data = config.data
     try:
         meta = json.loads((folder / "meta.json").read_text())
         parts = {
@@ -103,7 +126,7 @@ def open_prepared(data: FilesConfig, folder: Path) -> Prepared:
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} is damaged ({error}): delete it and start again") from error
     _name_files(data, meta["report"])
-    return Prepared(
+    prepared = Prepared(
         folder=folder,
         key=folder.name,
         fingerprint=meta["fingerprint"],
@@ -116,6 +139,35 @@ def open_prepared(data: FilesConfig, folder: Path) -> Prepared:
         unk_id=meta["unk_id"],
         report=meta["report"],
         asked=NOTHING,
+    )
+    return _weighted(prepared, config) if data.weights else prepared
+
+
+def _weighted(prepared: Prepared, config: TrainConfig) -> Prepared:
+    """`prepared` with the epochs that `data.weights` asks for. The cache knows nothing of them: its
+    tokens are what all weights share."""
+    data = config.data
+    times = times_in_epoch(prepared.train.file_of, data, config.seed)
+    train = prepared.train.repeated(times)
+    in_epoch = np.bincount(train.file_of, minlength=len(data.files)).tolist()
+    of_train = dict(prepared.report["train"])
+    of_train["sources"] = [
+        source | {"weight": weight, "in_epoch": n}
+        for source, weight, n in zip(of_train["sources"], data.weights, in_epoch, strict=True)
+    ]
+    of_train["epoch"] = {
+        "examples": train.n,
+        "tokens": int(train.lengths.sum()),
+        "target_tokens": int(train.targets.counts.sum()),
+    }
+    fingerprint = prepared.fingerprint
+    if (times != 1).any():
+        fingerprint = digest(fingerprint.encode() + times.astype("<i8").tobytes())
+    return replace(
+        prepared,
+        train=train,
+        fingerprint=fingerprint,
+        report=prepared.report | {"train": of_train},
     )
 
 
@@ -170,8 +222,24 @@ def report_lines(prepared: Prepared) -> list[str]:
         )
         if any(report["dropped"][rule] for rule in BEYOND_ROW):
             lines.append(f"{part}: {row_advice(report)}")
+        if "epoch" in report:
+            lines.append(f"{part}: {epoch_words(report)}")
     lines += [f"vocabulary: {prepared.vocab_size:,} pieces", f"tokens: {prepared.folder}"]
     return [*lines, f"asked: {prepared.asked.described}"] if prepared.asked.prompts else lines
+
+
+def epoch_words(report: Report) -> str:
+    """What `data.weights` makes of the examples that are used."""
+    epoch = report["epoch"]
+    sources = ", ".join(
+        f"{source['in_epoch']:,} of {Path(source['file']).name} "
+        f"({source['weight']:g} x {source['used']:,})"
+        for source in report["sources"]
+    )
+    return (
+        f"by data.weights an epoch has {epoch['examples']:,} examples: {sources}; "
+        f"{epoch['tokens']:,} tokens, {epoch['target_tokens']:,} of them learned"
+    )
 
 
 def dropped_words(dropped: dict[str, int]) -> str:

@@ -62,7 +62,7 @@ def prepare(config: TrainConfig) -> Prepared:
 def _opened(config: TrainConfig) -> Prepared:
     with _no_search_for_cycles():
         folder = cached(config.data, partial(cache_key, config), partial(_write, config))
-    prepared = open_prepared(config.data, folder)
+    prepared = open_prepared(config, folder)
     return replace(prepared, asked=asked_of(config, prepared))
 
 

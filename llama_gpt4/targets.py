@@ -1,6 +1,6 @@
 """Which tokens of tokenised examples are learned: all answers, each with its EOS."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,9 @@ class Targets:
     counts: Ints
     """(n,) learned tokens of each example."""
     _firsts: Ints
-    """(n + 1,) which answer is the first of each example, and how many there are."""
+    """(n,) which answer is the first of each example."""
+    _numbers: Ints
+    """(n,) how many it has."""
     _starts: Ints
     """(A,) place of each answer's first token in its example."""
     _sizes: Ints
@@ -40,11 +42,20 @@ class Targets:
             raise ValueError("its answers do not lie within its examples")
         firsts = np.searchsorted(examples, np.arange(len(lengths) + 1))
         counts = np.diff(np.concatenate(([0], np.cumsum(sizes)))[firsts])
-        return cls(counts, firsts, starts, sizes)
+        return cls(counts, firsts[:-1], np.diff(firsts), starts, sizes)
+
+    def chosen(self, examples: Ints) -> "Targets":
+        """Those of `examples` (E,), which may repeat."""
+        return replace(
+            self,
+            counts=self.counts[examples],
+            _firsts=self._firsts[examples],
+            _numbers=self._numbers[examples],
+        )
 
     def answers_of(self, examples: Ints) -> tuple[Ints, Ints, Ints]:
         """All answers of `examples` (E,): to which of these each belongs, from 0, the place of its
         first token there, and its tokens."""
-        n = self._firsts[examples + 1] - self._firsts[examples]
+        n = self._numbers[examples]
         answers = spans(self._firsts[examples], n)
         return np.repeat(np.arange(len(examples)), n), self._starts[answers], self._sizes[answers]

@@ -60,7 +60,7 @@ class PlanConfig:
     network: str
     """Between nodes: one of `plan.networks`."""
     examples: int | None
-    """How many there will be, where the data are not here yet; null: the data are read."""
+    """How many an epoch will have, where the data are not here yet; null: the data are read."""
     tokens_per_example: float
     """Their mean length; only read with `plan.examples`."""
     vocab_size: int

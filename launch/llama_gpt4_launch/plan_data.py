@@ -4,10 +4,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from llama_gpt4.batches import Batches
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import Examples, open_prepared
+from llama_gpt4.mixture import times_in_epoch
 from llama_gpt4.prepare import cache_key
 from llama_gpt4.prompt import render_prompts
 from llama_gpt4.records import is_path, read_records
@@ -55,7 +58,7 @@ def workload(config: PlannedConfig) -> Workload:
         return _described(config, config.plan.examples, config.plan.tokens_per_example)
     folder = _cache_folder(config)
     if folder is not None and folder.is_dir():
-        prepared = open_prepared(config.data, folder)
+        prepared = open_prepared(config, folder)
         return _counted(config, prepared.train, prepared.vocab_size)
     return _guessed(config)
 
@@ -98,24 +101,30 @@ def _counted(config: PlannedConfig, examples: Examples, vocab_size: int) -> Work
 def _guessed(config: PlannedConfig) -> Workload:
     """From the texts, without their tokenizer."""
     _require_files(config)
-    records = [record for file in config.data.files for record in read_records(file)]
-    prompts, answers = [], []
-    for record in records:
-        if all(exchange.output.strip() for exchange in record.exchanges):
-            prompts.append(1 + sum(map(_guess_tokens, render_prompts(record.exchanges))))
-            answers.append(sum(1 + _guess_tokens(each.output) for each in record.exchanges))
-    both = list(zip(prompts, answers, strict=True))
-    fitting = [pair for pair in both if sum(pair) <= config.data.row_tokens]
-    if not fitting:
+    records = [(i, record) for i, f in enumerate(config.data.files) for record in read_records(f)]
+    guessed = [
+        (
+            file,
+            1 + sum(map(_guess_tokens, render_prompts(record.exchanges))),
+            sum(1 + _guess_tokens(each.output) for each in record.exchanges),
+        )
+        for file, record in records
+        if all(exchange.output.strip() for exchange in record.exchanges)
+    ]
+    file_of, prompts, answers = np.array(guessed, np.int64).reshape(-1, 3).T
+    fitting = prompts + answers <= config.data.row_tokens
+    if not fitting.any():
         raise InputError(
             f"data.files: no record seems to fit data.row_tokens={config.data.row_tokens}: raise it"
         )
+    times = times_in_epoch(file_of[fitting], config.data, config.seed)
+    lengths = (prompts + answers)[fitting]
     return _estimate(
         config,
-        examples=len(fitting),
-        tokens=sum(map(sum, fitting)),
-        target_tokens=sum(answer for _, answer in fitting),
-        squared_lengths=sum(sum(pair) ** 2 for pair in fitting),
+        examples=int(times.sum()),
+        tokens=int((times * lengths).sum()),
+        target_tokens=int((times * answers[fitting]).sum()),
+        squared_lengths=int((times * lengths**2).sum()),
         source=(
             f"ESTIMATED from the texts: {ASCII_PER_TOKEN} letters or {OTHER_BYTES_PER_TOKEN} other "
             "bytes a token; `llama-gpt4 prepare` with the same keys counts"

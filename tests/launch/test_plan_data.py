@@ -43,6 +43,21 @@ def test_prepared_data_are_counted(tmp_path: Path) -> None:
     assert after.longest is not None and after.longest[0] == int(train.lengths.max())
 
 
+def test_weights_are_counted_before_and_after_the_data_are_prepared(tmp_path: Path) -> None:
+    keys = [f"data.cache_dir={tmp_path}", "data.weights=[2,0.5]"]
+    guessed = planned(*keys)
+    prepared = prepare(compose_training(keys))
+    counted = planned(*keys)
+    assert (guessed.is_estimate, counted.is_estimate) == (True, False)
+    in_epoch = prepared.report["train"]["epoch"]
+    assert guessed.examples == counted.examples == in_epoch["examples"] == prepared.train.n
+    assert (counted.tokens, counted.target_tokens) == (
+        in_epoch["tokens"],
+        in_epoch["target_tokens"],
+    )
+    assert 0.7 < guessed.tokens / counted.tokens < 1.3
+
+
 def test_a_guess_is_near_what_is_counted(tmp_path: Path) -> None:
     """With a tokenizer of 2,048 pieces, of which texts in a larger one need fewer."""
     keys = [f"data.cache_dir={tmp_path}"]

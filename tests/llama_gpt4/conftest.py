@@ -38,6 +38,7 @@ VALUES: dict[str, Any] = {
     "tokenizer": {"path": None, "vocab_size": 1024},
     "data": {
         "files": ["sample:en"],
+        "weights": [],
         "row_tokens": 512,
         "policy": {
             "empty_output": "drop",

@@ -30,6 +30,27 @@ def test_the_tables_fit_80_columns_and_count_everything(config_for, write_json) 
     assert table["pack"][1] == str(batchings(prepared, config)["train"][0].rows)
 
 
+def test_weights_are_shown_beside_what_they_weigh(config_for) -> None:
+    weights = {"data.files": ["sample:en", "sample:zh"], "data.weights": [1.0, 2.5]}
+    config = config_for(**weights, **{"data.validation.share": 0.2})
+    prepared = prepare(config)
+    found = batchings(prepared, config)
+    lines = list(audit_lines(prepared, found))
+    assert max(map(len, lines)) <= 80
+    at = next(i for i, line in enumerate(lines) if line.startswith("by data.weights"))
+    table = [line.split() for line in lines[at + 1 : at + 3]]
+    used = [source["used"] for source in prepared.report["train"]["sources"]]
+    in_epoch = [used[0], round(2.5 * used[1])]
+    assert table == [["sample:en", "1", f"{used[0]}"], ["sample:zh", "2.5", f"{in_epoch[1]}"]]
+    assert lines[at + 3].startswith(f"an epoch has {sum(in_epoch)} examples, ")
+    assert found["train"][1].rows == sum(in_epoch)
+    assert "by data.weights" not in "\n".join(lines[at + 1 :])  # validation has none
+    write_audit(prepared, found, config)
+    kept = json.loads((Path(config.run_dir) / "audit.json").read_text())
+    assert [source["in_epoch"] for source in kept["train"]["sources"]] == in_epoch
+    assert kept["train"]["epoch"]["examples"] == sum(in_epoch)
+
+
 def test_both_parts_are_shown(config_for) -> None:
     config = config_for(**{"data.validation.share": 0.2})
     prepared = prepare(config)

@@ -49,6 +49,7 @@ def small(*sizes: tuple[int, int]) -> SmallExamples:
 
 DATA = DataConfig(
     files=["records.json"],
+    weights=[],
     row_tokens=ROW,
     policy=DataPolicy(**dict.fromkeys(RULES, "drop")),
     decontaminate=[],

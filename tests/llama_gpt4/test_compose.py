@@ -36,6 +36,9 @@ def test_the_default_is_the_tiny_experiment() -> None:
         ("train.epochs=null", "train.epochs: incompatible value 'None' for field of type 'float'"),
         ("data.files=x.json", "data.files is a list: write data.files=[…]"),
         ("data.files=[]", "data.files is empty"),
+        ("data.weights=2", "data.weights is a list: write data.weights=[…]"),
+        ("data.weights=[1,x]", "data.weights[1]: value 'x' of type 'str' could not be converted"),
+        ("data.weights=[1]", "data.weights=[1.0] for 2 data.files"),
         ("data.files=[{a: x, a: y}]", "data.files has the name a twice: give each one of its own"),
         ("answer=endpoint", "answer is not a key of this program"),
         ("experiment=alpaca7b", "did you mean experiment=alpaca_7b?"),
@@ -122,6 +125,8 @@ def test_another_configuration_in_the_same_directory_is_refused(tmp_path: Path) 
     freeze(compose_training([here, "zero=stage1"]))
     with pytest.raises(InputError, match=r"optim.lr: 0.003 there, 1.0 here"):
         freeze(compose_training([here, "optim.lr=1"]))
+    with pytest.raises(InputError, match=r"data.weights: \[\] there, \[1.0, 2.0\] here"):
+        freeze(compose_training([here, "data.weights=[1,2]"]))
 
 
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -382,7 +382,13 @@ def test_the_key_changes_with(train_config, change):
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 7}, {"optim.lr": 0.5}, {"data.batching": "pad"}, {"data.last_window": "drop"}],
+    [
+        {"seed": 7},
+        {"optim.lr": 0.5},
+        {"data.batching": "pad"},
+        {"data.last_window": "drop"},
+        {"data.weights": [1.5]},
+    ],
     ids=str,
 )
 def test_the_key_does_not_change_with(train_config, change):

@@ -36,6 +36,9 @@ def test_the_answers_of_any_examples(examples, random):
     assert found == [
         [place, *span] for place, i in enumerate(chosen) for span in spans_of(examples[i])
     ]
+    of_chosen = targets.chosen(np.array(chosen))
+    assert of_chosen.counts.tolist() == targets.counts[chosen].tolist()
+    assert np.stack(of_chosen.answers_of(np.arange(7)), axis=1).tolist() == found
 
 
 @pytest.mark.parametrize(
