@@ -11,7 +11,7 @@ ALWAYS_KEPT_OUT = ("too_long", "prompt_fills_row", "empty_output")
 """Findings in whose records there is nothing that could be learned: they have no policy `keep`."""
 
 MOST_TIMES = 1000
-"""That an epoch may have an example: an epoch of more does not fit into memory."""
+"""That an epoch may have an example: a larger number is a mistyped one."""
 
 
 @dataclass(kw_only=True)

@@ -53,6 +53,12 @@ def test_what_is_drawn_of_a_file_depends_on_the_seed_and_not_on_other_files() ->
     assert both[:100].tolist() != both[100:].tolist()
 
 
+def test_the_draw_is_the_same_for_ever() -> None:
+    """A run must resume under the next numpy as well."""
+    times = times_in_epoch(np.repeat([0, 1], [8, 4]), weighted(0.5, 1.5), 42)
+    assert times.tolist() == [0, 0, 1, 1, 0, 1, 0, 1, 1, 2, 1, 2]
+
+
 def test_a_larger_weight_keeps_what_a_smaller_one_drew() -> None:
     few, more, most = (
         times_in_epoch(np.zeros(100, np.int64), weighted(weight), 1) for weight in (0.2, 0.5, 1.5)
