@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from llama_gpt4_kernels.attention import attention
 from llama_gpt4_kernels.attention import plan_attention as plan_sdpa
 from llama_gpt4_kernels.packed_attention import _varlen, attention_of, plan_attention
@@ -76,23 +77,50 @@ def test_every_spelling_of_causal_and_shared_heads(
     assert given == {**options, "kv_heads": kv_heads, "longest": (7, 7)}
 
 
+@pytest.mark.parametrize("prefixes", [(), (range(0), range(2), range(1, 3))])
 @pytest.mark.parametrize("name", ["flash_attn_2", "flash_attn_3"])
-def test_flash_attention_is_told_causal_and_deterministic(
-    name: str, monkeypatch: pytest.MonkeyPatch
+def test_flash_attention_keeps_documents_apart_and_the_future_out(
+    name: str, prefixes: tuple[range, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By its function as both packages document it, written out for the CPU."""
     given: dict[str, Any] = {}
 
-    def flash_attn_varlen_func(q: Tensor, *positional: Any, **named: Any) -> Any:
+    def flash_attn_varlen_func(
+        q: Tensor, k: Tensor, v: Tensor,
+        cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, max_seqlen_q: int, max_seqlen_k: int,
+        **named: Any,
+    ) -> Any:  # fmt: skip
         given.update(named)
-        return q if name == "flash_attn_2" else (q, None)  # early releases of 3 return two
+        sizes = [cu.diff().tolist() for cu in (cu_seqlens_q, cu_seqlens_k)]
+        assert [max(each) for each in sizes] == [max_seqlen_q, max_seqlen_k]
+        out = torch.cat(
+            [
+                attend_to_the_last(*document)
+                for document in zip(
+                    q.split(sizes[0]), k.split(sizes[1]), v.split(sizes[1]), strict=True
+                )
+            ]
+        )
+        return out if name == "flash_attn_2" else (out, None)  # early releases of 3 return two
 
     module = ModuleType("installed")
     module.flash_attn_varlen_func = flash_attn_varlen_func  # type: ignore[attr-defined]
     package = {"flash_attn_2": "flash_attn", "flash_attn_3": "flash_attn_interface"}[name]
     monkeypatch.setitem(sys.modules, package, module)
-    q, k, v = heads(11, 2, "cpu")
-    out = attention_of(name)(q, k, v, plan_attention(LENGTHS, torch.device("cpu")))
-    assert out is q and given == {"causal": True, "deterministic": False}
+    inputs = [x.detach().float() for x in heads(11, 2, "cpu")]
+    cpu = torch.device("cpu")
+    packed = attention_of(name)(*inputs, plan_attention(LENGTHS, cpu, prefixes))
+    assert given == {"causal": True, "deterministic": False}
+    apart = attention(*inputs, plan_sdpa(LENGTHS, cpu, prefixes))
+    assert torch.allclose(packed, apart, rtol=0, atol=1e-5)
+
+
+def attend_to_the_last(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """One document, causal from the last query and the last key backwards."""
+    q, k, v = (x.transpose(0, 1) for x in (q, k, v))
+    past = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool).tril(k.shape[1] - q.shape[1])
+    mixed = F.scaled_dot_product_attention(q[None], k[None], v[None], past, enable_gqa=True)
+    return mixed[0].transpose(0, 1)
 
 
 def test_a_package_that_is_not_there() -> None:
