@@ -1,5 +1,9 @@
 """What a run does before its processes meet; the rest: tests/distributed and tests/e2e."""
 
+import fcntl
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +13,10 @@ import pytest
 from llama_gpt4 import run, train
 from llama_gpt4.compose import compose_training, freeze
 from llama_gpt4.errors import InputError
+from llama_gpt4.prepare import cache_key
 from llama_gpt4.program import ExitReport
+
+from ..command import ENVIRONMENT, FAST
 
 
 def test_other_ranks_leave_a_directory_alone_until_rank_0_is_there(
@@ -41,3 +48,36 @@ def test_the_frozen_configuration_of_another_program_is_refused(tmp_path: Path) 
     other = replace(train.TRAINING, program="reward")
     with pytest.raises(InputError, match="is a run of `llama-gpt4 train`"):
         run.run(other, ["--resolved", str(frozen)], ExitReport())
+
+
+def test_no_process_group_waits_while_data_are_prepared(tmp_path: Path) -> None:
+    """Two ranks, as any launcher starts them, wait for a preparation that another process does:
+    neither has so much as loaded torch, so there is no collective whose time could run out."""
+    overrides = [*FAST, f"run_dir={tmp_path}/run", f"data.cache_dir={tmp_path}/cache"]
+    key = cache_key(compose_training(overrides))
+    (tmp_path / "cache").mkdir()
+    lock = tmp_path / "cache" / f"{key}.lock"
+    with lock.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        ranks = [
+            subprocess.Popen(
+                [sys.executable, "-m", "llama_gpt4.train", *overrides],
+                env=ENVIRONMENT | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"},
+            )
+            for rank in range(2)
+        ]
+        try:
+            for process in ranks:
+                until = time.monotonic() + 120
+                while not holds_open(process.pid, lock):
+                    assert process.poll() is None and time.monotonic() < until
+                    time.sleep(0.02)
+                assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
+        finally:
+            for process in ranks:
+                process.kill()
+                process.wait()
+
+
+def holds_open(pid: int, path: Path) -> bool:
+    return any(link.resolve() == path for link in Path(f"/proc/{pid}/fd").iterdir())

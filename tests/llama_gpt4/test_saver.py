@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 
 from llama_gpt4 import publication
 from llama_gpt4 import saver as saver_module
@@ -24,8 +25,10 @@ from llama_gpt4.publication import saved_steps, step_folder
 from llama_gpt4.ranks import Ranks
 from llama_gpt4.safetensors_file import Outgoing
 from llama_gpt4.saver import Saver
+from llama_gpt4.staging import KINDS
 from llama_gpt4.zero_state import Range
 
+PART = "rank-00000.safetensors"
 RANKS = Ranks(0, 0, 1, 1, torch.device("cpu"), "host")
 
 
@@ -87,11 +90,16 @@ def test_training_goes_on_while_a_checkpoint_is_written(
         assert saver.reports() == []
     assert report["saved_step"] == 1
     assert report["save_seconds"] > 0 and report["save_stall_seconds"] > 0
-    saved = Checkpoint(step_folder(Path(config.run_dir), 1))
+    folder = step_folder(Path(config.run_dir), 1)
+    saved = Checkpoint(folder)
     assert saved.state == RunState(1, "data", 1, 2.5, "abc")
     assert saved.architecture == {"hidden_size": 300} and saved.damaged_files() == []
     assert torch.equal(values(saved, "master"), weight)
     assert torch.equal(values(saved, "exp_avg"), moment)
+    # Tensors and JSON: nothing that would have to be unpickled.
+    assert {path.name for path in folder.iterdir()} == {"manifest.json", PART}
+    kinds = {f"{name}:0:{kind}" for name in ("weight", "bias") for kind in KINDS}
+    assert load_file(folder / PART).keys() == kinds
 
 
 def test_a_save_waits_for_the_one_before_and_old_ones_go(engine: Any, config: TrainConfig) -> None:
