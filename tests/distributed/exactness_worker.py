@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torch.distributed as dist
 from deepspeed.utils import safe_get_full_grad
-from tiny import RESUMED, VOCAB_SIZE, tiny_batches, tiny_config
+from tiny import RESUMED, VOCAB_SIZE, backward, tiny_batches, tiny_config
 
 from llama_gpt4 import checkpoint
 from llama_gpt4 import engine as engines
@@ -20,27 +18,6 @@ from llama_gpt4.ranks import Ranks, join, leave
 from llama_gpt4.saver import Saver
 from llama_gpt4.schedule import learning_rate
 from llama_gpt4.weights import RandomWeights
-
-
-def backward(engine: Any, batches: Any, step: int, ranks: Ranks) -> float:
-    """One step's passes, up to its update; the loss over all ranks."""
-    micro_batches = list(batches.micro_batches(step))
-    losses = []
-    for index, batch in enumerate(micro_batches):
-        engine.set_gradient_accumulation_boundary(index == len(micro_batches) - 1)
-        loss = engine(
-            batch.tokens,
-            batch.positions,
-            batch.document_lengths,
-            batch.target_rows,
-            batch.targets,
-            batch.weights,
-        )
-        engine.backward(loss * ranks.world_size)
-        losses.append(loss.detach().double())
-    total = torch.stack(losses).sum()
-    dist.all_reduce(total)
-    return float(total)
 
 
 def whole_gradients(engine: Any) -> dict[str, np.ndarray]:

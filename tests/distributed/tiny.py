@@ -4,10 +4,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+import torch.distributed as dist
 
 from llama_gpt4.batches import Batches
 from llama_gpt4.compose import compose_training
 from llama_gpt4.config import DataConfig, TrainConfig
+from llama_gpt4.ranks import Ranks
 from llama_gpt4.targets import Targets
 
 VOCAB_SIZE = 512
@@ -71,3 +74,24 @@ def tiny_batches(
         rank=rank,
         world_size=world_size,
     )
+
+
+def backward(engine: Any, batches: Any, step: int, ranks: Ranks) -> float:
+    """One step's passes, up to its update; the loss over all ranks."""
+    micro_batches = list(batches.micro_batches(step))
+    losses = []
+    for index, batch in enumerate(micro_batches):
+        engine.set_gradient_accumulation_boundary(index == len(micro_batches) - 1)
+        loss = engine(
+            batch.tokens,
+            batch.positions,
+            batch.document_lengths,
+            batch.target_rows,
+            batch.targets,
+            batch.weights,
+        )
+        engine.backward(loss * ranks.world_size)
+        losses.append(loss.detach().double())
+    total = torch.stack(losses).sum()
+    dist.all_reduce(total)
+    return float(total)
