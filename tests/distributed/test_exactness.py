@@ -120,16 +120,15 @@ def test_micro_batch_normalisation_averages_the_means(results: dict[int, Path]) 
     assert abs(losses[0] - other) > 1e-4
 
 
-def plain_curve() -> list[tuple[float, float]]:
-    """The same training by hand, with torch's own AdamW and clipping."""
+def plain_curve(rates: list[float]) -> list[tuple[float, float]]:
+    """Training by hand with these learning rates, and with torch's own AdamW and clipping."""
     optim = tiny_config().optim
     model = plain_model()
     optimizer = torch.optim.AdamW(
         model.parameters(), betas=(optim.betas[0], optim.betas[1]), eps=optim.eps, weight_decay=0
     )
     curve = []
-    for step in range(20):
-        rate = learning_rate(step, kind="cosine", peak=1e-3, warmup_steps=3, total_steps=20)
+    for step, rate in enumerate(rates):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
         loss = plain_backward(model, "global_tokens", 2, step)
@@ -140,12 +139,27 @@ def plain_curve() -> list[tuple[float, float]]:
 
 
 def test_zero3_follows_a_plain_pytorch_loop(results: dict[int, Path]) -> None:
-    plain = np.array(plain_curve())
+    cosine = [
+        learning_rate(step, kind="cosine", peak=1e-3, warmup_steps=3, total_steps=20)
+        for step in range(20)
+    ]
+    plain = np.array(plain_curve(cosine))
     for world in WORLDS:
         sharded = np.load(results[world] / "curve.npz")["curve"]
         assert np.abs(sharded - plain).max() < 5e-5, world
         assert np.abs(sharded[:10] - plain[:10]).max() < 1e-5, world
     assert plain[-1, 0] < plain[0, 0]
+
+
+def test_every_stage_follows_the_same_curve(results: dict[int, Path]) -> None:
+    """Losses and gradient norms of two steps after two updates, beside the plain loop's: within
+    1e-6 in float32, within one rounding of bfloat16 in that. ZeRO-3 in float32: above."""
+    plain = np.array(plain_curve([1e-3] * 4))[2:]
+    for world in WORLDS:
+        for stage, dtype in RESUMED:
+            found = np.load(results[world] / f"resumed-{stage}-{dtype}.npz")["straight"]
+            band = {"float32": 1e-6, "bfloat16": 2**-8}[dtype]
+            assert np.abs(found / plain - 1).max() < band, (world, stage, dtype)
 
 
 @pytest.mark.parametrize("stage, dtype", RESUMED)
