@@ -70,7 +70,7 @@ def test_kernels_know_torch_and_triton_only() -> None:
 def test_every_module_has_its_tests(room: str) -> None:
     folder = ROOMS[room].parent.name if room != "llama_gpt4" else room
     tested_elsewhere = {
-        "__init__", "errors", "engine", "loop", "ranks", "train", "checkpoint", "zero_state",
+        "__init__", "errors", "engine", "ranks", "train", "checkpoint", "zero_state",
         "reference", "fused", "failures", "programs", "dpo_reference",
     }  # fmt: skip  # they need processes: tests/distributed and tests/e2e
     for path in ROOMS[room].rglob("*.py"):
