@@ -39,6 +39,9 @@ def join(config: LaunchConfig) -> Ranks:
     device = _device_type(config.device)
     # DeepSpeed decides on its accelerator at import time, so its import has to come after this.
     os.environ["DS_ACCELERATOR"] = device
+    # Micro-batches differ in size, and memory that grows in place leaves no gaps between them.
+    # PyTorch reads this when it first allocates; what is set under its old name counts more.
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     for key, value in _SINGLE_PROCESS.items():
         os.environ.setdefault(key, value)
     local_rank = int(os.environ["LOCAL_RANK"])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from deepspeed.utils import safe_get_full_grad
 from tiny import RESUMED, VOCAB_SIZE, backward, tiny_batches, tiny_config
 
@@ -31,6 +32,7 @@ def whole_gradients(engine: Any) -> dict[str, np.ndarray]:
 
 def main(out: Path) -> None:
     ranks = join(tiny_config().launch)
+    (out / "allocator").write_text(torch._C._accelerator_getAllocatorSettings())
     for stage in (3, 0, 1, 2):
         # Clipping would scale the gradients before they are read.
         config = tiny_config(f"zero=stage{stage}", "data.batching=pack")

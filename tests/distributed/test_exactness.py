@@ -177,3 +177,9 @@ def test_the_loss_curve_is_the_golden_one(results: dict[int, Path]) -> None:
     golden = json.loads(GOLDEN_CURVE.read_text())
     # Another CPU may add in another order; the mathematics shows far above this.
     assert np.abs(np.array(curve) - np.array(golden)).max() < 1e-4
+
+
+def test_gpu_memory_grows_in_place(results: dict[int, Path]) -> None:
+    """What PyTorch's allocator was told, which it can say without a GPU as well."""
+    for world in WORLDS:
+        assert (results[world] / "allocator").read_text() == "expandable_segments:True"
