@@ -81,6 +81,15 @@ CAUGHT: dict[str, tuple[str, ...]] = {
         "distributed/test_loading.py::test_all_ranks_together_need_less_than_one_model_of_memory",
         "distributed/test_loading.py::test_a_rank_reads_its_own_slices_and_the_headers",
     ),
+    # transformers#28872, safe-rlhf#128, trl#3087
+    "memory runs out in the middle of a training": (
+        "llama_gpt4/test_batches.py::test_a_batch_is_whole_examples_with_their_answers_as_targets",
+        "llama_gpt4/test_packing.py::test_52_002_examples_fill_rows_of_2048_to_99_7_percent",
+        "llama_gpt4/test_packing.py::test_the_order_changes_which_examples_meet_but_not_the_shape_of_rows",
+        "distributed/test_exactness.py::test_gpu_memory_grows_in_place",
+        "launch/test_plan_data.py::test_the_longest_bound_a_padded_micro_batch",
+        "llama_gpt4/test_room.py::test_a_full_gpu_is_one_line_with_what_makes_room",
+    ),
     # DeepSpeed#5721, dlrover#836, speculators#739, pytorch-lightning#688
     "a save stalls the training, or a crash leaves half a checkpoint as the latest": (
         "llama_gpt4/test_saver.py::test_training_goes_on_while_a_checkpoint_is_written",
@@ -122,6 +131,48 @@ CAUGHT: dict[str, tuple[str, ...]] = {
     "a checkpoint is a pickle that a newer PyTorch does not open": (
         "llama_gpt4/test_saver.py::test_training_goes_on_while_a_checkpoint_is_written",
         "llama_gpt4/test_weights.py::test_a_pickle_never_runs_code",
+    ),
+    # apps#9, trlx#376, DeepSpeed#1306, ms-swift#9351, transformers#12021
+    "DeepSpeed is told something else than the rest of the run": (
+        "llama_gpt4/test_deepspeed_config.py::test_the_derived_configuration_is_the_golden_one",
+        "llama_gpt4/test_deepspeed_config.py::test_a_users_setting_that_contradicts_names_both_sides",
+    ),
+    # unsloth#10452, Soup#627
+    "a misspelled key is ignored": (
+        "llama_gpt4/test_compose.py::test_a_mistake_is_one_line_that_names_the_key",
+        "test_architecture.py::test_every_key_is_read",
+    ),
+    # trl#937, DeepSpeedExamples#316, #322, #338, #479, #672, gpt-neox#1285
+    "a reward is read at the wrong token": (
+        "data_gen/test_reward_model.py::test_the_last_token_is_the_one_that_is_read",
+        "data_gen/test_reward_model.py::test_pads_change_nothing",
+        "data_gen/test_reward_model.py::test_neighbours_change_nothing",
+    ),
+    # trl#3368, #5891, #6372, #6384, #6859, Liger-Kernel#827, #767, #1048
+    "fused operators go wrong under ZeRO-3, or do not run": (
+        "distributed/test_recompute.py::test_fused_operators_train_as_the_reference_does",
+        "kernels/test_selection.py::test_nothing_falls_back",
+    ),
+    # nccl#1063, #1260, #1324
+    "a hang names nobody": (
+        "distributed/test_hangs.py::test_a_rank_that_sleeps_is_named_with_its_stack",
+    ),
+    # open-instruct#1032, Megatron-Bridge#4366, nanoGPT#527
+    "FLOPs are not those that are done": (
+        "llama_gpt4/test_model.py::test_model_flops_are_what_the_operators_do",
+    ),
+    # wandb#8428, #335, #5979
+    "a restart is another run to W&B": (
+        "llama_gpt4/test_tracker.py::test_offline_with_the_same_id_after_a_restart",
+    ),
+    # Chinese-LLaMA-Alpaca#232, #281, llms_tool#65
+    "a larger vocabulary moves old ids, or does not fit the embedding": (
+        "llama_gpt4/test_vocabulary.py::test_a_text_without_a_new_piece_keeps_its_ids",
+        "llama_gpt4/test_vocab.py::test_a_tokenizer_of_another_model_is_refused",
+    ),
+    # alpaca_eval#115, distilabel#1014, prompt2model#370
+    "paid answers are lost, or paid twice": (
+        "data_gen/test_interruptions.py::test_twenty_kills_lose_nothing_and_send_again_only_what_was_in_flight",
     ),
 }
 
