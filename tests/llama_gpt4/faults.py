@@ -1,5 +1,5 @@
 """Kills a process at a chosen point of what it does to the files below a folder: at each write (of
-which half is done), fsync, rename, removal and new folder. The code under test knows nothing of it.
+which half is done), copy, fsync, rename, removal and new folder. The code knows nothing of it.
 
 For whole runs, `tests/distributed/killed/sitecustomize.py` brings it into their processes.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir")
+CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir", "sendfile")
 
 
 class Points:

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from faults import Points, kill_myself
 
 from llama_gpt4 import checkpoint, publication
+from llama_gpt4.errors import InputError
 from llama_gpt4.publication import Kept
 from llama_gpt4.ranks import Ranks
 from llama_gpt4.safetensors_file import Outgoing
@@ -78,6 +79,13 @@ def is_right(found: checkpoint.Checkpoint) -> bool:
     return True
 
 
+def is_whole(folder: Path) -> bool:
+    try:
+        return checkpoint.Checkpoint(folder).damaged_files() == []
+    except InputError:
+        return False
+
+
 def main(folder: Path) -> None:
     before = folder / "before"
     for rank in (1, 0):
@@ -96,6 +104,8 @@ def main(folder: Path) -> None:
     ranks = Ranks(0, 0, 1, 1, torch.device("cpu"), "host")
     for victim, fatal, run_dir in points:
         names = sorted(os.listdir(run_dir / "checkpoints"))
+        steps = publication.saved_steps(run_dir)
+        whole = all(is_whole(publication.step_folder(run_dir, step)) for step in steps)
         found = checkpoint.last_good(run_dir, ranks, DESCRIBED["architecture"])
         step = found.state.step if found else None
         right = found is not None and is_right(found)
@@ -103,7 +113,7 @@ def main(folder: Path) -> None:
             save_as(rank, run_dir, 3)
         after = sorted(os.listdir(run_dir / "checkpoints"))
         line = {"victim": victim, "point": fatal, "names": names, "step": step, "right": right}
-        print(json.dumps({**line, "after": after}))
+        print(json.dumps({**line, "whole": whole, "after": after}))
 
 
 main(Path(sys.argv[1]))

@@ -35,7 +35,7 @@ def test_a_kill_at_any_point_leaves_a_good_checkpoint(
 ) -> None:
     mine = [kill for kill in kills if kill["victim"] == victim]
     assert [kill["point"] for kill in mine] == list(range(len(mine))) and len(mine) >= 8
-    assert all(kill["right"] for kill in mine), mine
+    assert all(kill["right"] and kill["whole"] for kill in mine), mine
     # Step 1 up to some point, step 2 from there on; rank 1 has no part in that.
     steps = [kill["step"] for kill in mine]
     assert steps == sorted(steps)
