@@ -361,7 +361,7 @@ print(memory.peak() - before)
 def test_exporting_takes_a_few_pieces_of_memory(
     large_run: Path, dtype: str, tmp_path: Path
 ) -> None:
-    """Of 270 MB neither a shard nor a tensor is ever whole in memory."""
+    """Of 270 MB not even a shard, of 100 MB, is ever whole in memory."""
     benchmarks = str(Path(__file__).parents[2] / "benchmarks")
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, f"run_dir={large_run}", f"output={tmp_path}/model",
