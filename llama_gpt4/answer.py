@@ -13,9 +13,8 @@ from hydra.core.override_parser.types import Quote, QuotedString
 
 from llama_gpt4.answer_lines import Asked, answer_line, append, asked, read_finished
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require, require_one_of
 from llama_gpt4.decoding import DecodingConfig
-from llama_gpt4.errors import Preempted
+from llama_gpt4.errors import Preempted, require, require_one_of
 from llama_gpt4.help import wants_help
 from llama_gpt4.hub import local_snapshot
 from llama_gpt4.program import ExitReport, StopRequest, run_program

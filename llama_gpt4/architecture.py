@@ -7,8 +7,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from llama_gpt4.config import ModelConfig, require
-from llama_gpt4.errors import InputError
+from llama_gpt4.config import ModelConfig
+from llama_gpt4.errors import InputError, require
 from llama_gpt4.hub import local_snapshot
 
 _ROPE_KEYS: dict[str, tuple[str, ...]] = {

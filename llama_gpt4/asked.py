@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llama_gpt4.architecture import architecture_of
-from llama_gpt4.config import EvaluationConfig, TrainConfig, require
+from llama_gpt4.config import EvaluationConfig, TrainConfig
+from llama_gpt4.errors import require
 from llama_gpt4.prompt import render_prompt
 from llama_gpt4.questions import read_questions
 

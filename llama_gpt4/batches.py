@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from llama_gpt4.config import DataConfig, require
+from llama_gpt4.data_config import DataConfig
+from llama_gpt4.errors import require
 from llama_gpt4.packing import Ints, Rows, best_fit, one_each, spans
 from llama_gpt4.targets import Targets
 

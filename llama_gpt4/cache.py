@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from llama_gpt4.config import FilesConfig
+from llama_gpt4.data_config import FilesConfig
 from llama_gpt4.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from llama_gpt4.answer import PATHS, TrainedModel, quote_values
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require, require_one_of
 from llama_gpt4.decoding import DecodingConfig
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require, require_one_of
 from llama_gpt4.help import wants_help
 from llama_gpt4.hub import local_snapshot
 from llama_gpt4.program import ExitReport, run_program

@@ -25,7 +25,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from llama_gpt4.architecture import hidden_size_of
-from llama_gpt4.config import DataConfig, RunConfig, TrainConfig
+from llama_gpt4.config import RunConfig, TrainConfig
+from llama_gpt4.data_config import DataConfig
 from llama_gpt4.deepspeed_config import deepspeed_config
 from llama_gpt4.errors import InputError
 from llama_gpt4.hub import local_snapshot

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from llama_gpt4.config import require
+from llama_gpt4.errors import require
 
 
 @dataclass(kw_only=True)

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from llama_gpt4.asked import NOTHING, Asked
 from llama_gpt4.cache import digest
-from llama_gpt4.config import FilesConfig, TrainConfig
+from llama_gpt4.config import TrainConfig
+from llama_gpt4.data_config import FilesConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.mixture import times_in_epoch
 from llama_gpt4.records import record_name

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require, require_one_of
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require, require_one_of
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import ExitReport, run_program
 

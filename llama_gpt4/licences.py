@@ -7,8 +7,7 @@ what one behind it forbids. It is no legal advice.
 import re
 from dataclasses import dataclass
 
-from llama_gpt4.config import require
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require
 
 
 @dataclass(frozen=True)

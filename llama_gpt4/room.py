@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llama_gpt4.config import RunConfig, require
-from llama_gpt4.errors import InputError
+from llama_gpt4.config import RunConfig
+from llama_gpt4.errors import InputError, require
 
 
 def require_room(config: RunConfig, n: int) -> None:

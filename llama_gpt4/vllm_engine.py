@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llama_gpt4.config import require
+from llama_gpt4.errors import require
 
 if TYPE_CHECKING:
     from llama_gpt4.chat_tokens import Answer, Row

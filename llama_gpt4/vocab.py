@@ -12,8 +12,7 @@ from llama_gpt4.answer import PATHS, quote_values
 from llama_gpt4.architecture import LlamaConfig, described, from_hugging_face
 from llama_gpt4.cache import digest
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require
 from llama_gpt4.export import publish
 from llama_gpt4.fields import text_of
 from llama_gpt4.files import write_json

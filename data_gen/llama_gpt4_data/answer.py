@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require, require_one_of
+from llama_gpt4.errors import require, require_one_of
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import run_program
 from llama_gpt4_data.card import About

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llama_gpt4.config import require
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require
 from llama_gpt4.fields import json_type, text_of
 from llama_gpt4.questions import Question, read_questions
 from llama_gpt4.records import json_values, read_bytes, record_name

@@ -12,8 +12,7 @@ from typing import Any
 import yaml
 
 from llama_gpt4.cards import TERMS, table
-from llama_gpt4.config import require
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require
 from llama_gpt4.records import origins, read_bytes
 from llama_gpt4_data.endpoint_config import EndpointConfig
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from llama_gpt4.config import require, require_one_of
+from llama_gpt4.errors import require, require_one_of
 
 POLICIES = ("keep", "drop", "error")
 

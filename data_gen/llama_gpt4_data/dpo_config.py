@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from llama_gpt4.config import require, require_one_of
+from llama_gpt4.errors import require, require_one_of
 from llama_gpt4_data.reward_config import ComparisonsConfig, RankingLossConfig
 
 LOSSES = ("mean_over_pairs", "pairwise", "plackett_luce")

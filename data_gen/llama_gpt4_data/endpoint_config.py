@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from llama_gpt4.config import require, require_one_of
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require, require_one_of
 from llama_gpt4_data.ledger import Price
 from llama_gpt4_data.requests import LENGTH_KEYS, Message, Request
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from llama_gpt4.config import require_one_of
+from llama_gpt4.errors import require_one_of
 from llama_gpt4.validators import answer_findings
 from llama_gpt4_data.requests import LENGTH_KEYS, Reply, Request
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
-from llama_gpt4.config import require
+from llama_gpt4.errors import require
 from llama_gpt4_data.journal import Journal
 from llama_gpt4_data.ledger import Ledger
 from llama_gpt4_data.tokens import TokenCounter

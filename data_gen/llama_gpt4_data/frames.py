@@ -1,6 +1,6 @@
 """How an instruction is put to a teacher."""
 
-from llama_gpt4.config import require_one_of
+from llama_gpt4.errors import require_one_of
 from llama_gpt4.prompt import render_prompt
 
 FRAMES = ("alpaca", "alpaca_zh", "plain")

@@ -3,8 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from llama_gpt4.config import require, require_one_of
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require, require_one_of
 from llama_gpt4_data.endpoint_config import EndpointConfig
 from llama_gpt4_data.ledger import Price
 from llama_gpt4_data.requests import longest_answer

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from llama_gpt4.config import require, require_one_of
+from llama_gpt4.errors import require, require_one_of
 from llama_gpt4_data.endpoint_config import EndpointConfig
 from llama_gpt4_data.generation_config import PricesConfig, RunConfig
 from llama_gpt4_data.instruction_filters import InstructionFilterConfig

@@ -13,7 +13,7 @@ import string
 import unicodedata
 from dataclasses import dataclass
 
-from llama_gpt4.config import require, require_one_of
+from llama_gpt4.errors import require, require_one_of
 from llama_gpt4.language import language_of
 from llama_gpt4.rouge import mixed
 

@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from llama_gpt4.config import require
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require
 from llama_gpt4.questions import OWN_IDS, hashed_id
 from llama_gpt4_data.sources import Source, read_sources
 

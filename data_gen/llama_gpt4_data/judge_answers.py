@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llama_gpt4.config import require
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require
 from llama_gpt4.questions import questions_of, read_questions
 from llama_gpt4.records import json_values, read_bytes
 from llama_gpt4_data.answer_files import ModelAnswer, read_model_answers

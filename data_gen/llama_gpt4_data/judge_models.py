@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from llama_gpt4.config import require
+from llama_gpt4.errors import require
 from llama_gpt4.statistics import Estimate, Floats, estimate_rows, ratio
 from llama_gpt4_data.judge_pairs import PairScores
 

@@ -4,7 +4,7 @@ import asyncio
 import math
 from dataclasses import dataclass
 
-from llama_gpt4.config import require
+from llama_gpt4.errors import require
 from llama_gpt4_data.requests import Reply, Request
 from llama_gpt4_data.tokens import TokenCounter
 

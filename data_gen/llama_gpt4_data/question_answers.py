@@ -13,8 +13,8 @@ from typing import Any
 from llama_gpt4.answer import quote_values
 from llama_gpt4.answer_lines import answer_line
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require
 from llama_gpt4.decoding import DecodingConfig
+from llama_gpt4.errors import require
 from llama_gpt4.files import write_json, write_jsonl
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import hold, run_program

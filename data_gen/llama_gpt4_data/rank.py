@@ -16,7 +16,7 @@ import numpy as np
 
 from llama_gpt4.answer import PATHS, TrainedModel, quote_values
 from llama_gpt4.compose import compose, quoted
-from llama_gpt4.config import require, require_one_of
+from llama_gpt4.errors import require, require_one_of
 from llama_gpt4.files import write_json, write_jsonl
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import hold, run_program

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require, require_one_of
+from llama_gpt4.errors import require, require_one_of
 from llama_gpt4.files import write_jsonl
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import hold, run_program

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from llama_gpt4.config import FilesConfig, RunConfig, require, require_one_of
+from llama_gpt4.config import RunConfig
+from llama_gpt4.data_config import FilesConfig
+from llama_gpt4.errors import require, require_one_of
 
 LOSSES = ("pairwise", "mean_over_pairs", "margin", "plackett_luce")
 

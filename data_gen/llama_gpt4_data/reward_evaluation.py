@@ -12,9 +12,8 @@ import numpy as np
 from llama_gpt4.answer import PATHS, TrainedModel, quote_values
 from llama_gpt4.architecture import described
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require
 from llama_gpt4.data_config import FilesPolicy, ValidationConfig
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import run_program
 from llama_gpt4_data.comparisons import Comparison, read_comparisons

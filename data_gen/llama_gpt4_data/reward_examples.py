@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llama_gpt4.config import FilesConfig
+from llama_gpt4.data_config import FilesConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import files_of
 from llama_gpt4.records import record_name

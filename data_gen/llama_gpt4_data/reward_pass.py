@@ -24,8 +24,7 @@ import torch
 
 from llama_gpt4.architecture import described
 from llama_gpt4.cache import digest, fingerprint
-from llama_gpt4.config import require
-from llama_gpt4.errors import InputError, Preempted
+from llama_gpt4.errors import InputError, Preempted, require
 from llama_gpt4.program import SIGNALS, StopRequest, end_with_parent
 from llama_gpt4.ranks import share_cores
 from llama_gpt4_data.reward_backbone import positions

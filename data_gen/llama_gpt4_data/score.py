@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from llama_gpt4.architecture import described, from_hugging_face
-from llama_gpt4.config import require
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require
 from llama_gpt4.hub_attention import implementation
 from llama_gpt4_data.groups import Group, Groups
 from llama_gpt4_data.reward_backbone import hub_config, quiet, require_headed, require_reward_model

@@ -13,8 +13,7 @@ import numpy as np
 
 from llama_gpt4 import statistics
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require
 from llama_gpt4.evaluation.results import require_apart
 from llama_gpt4.files import write_json
 from llama_gpt4.help import wants_help

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files as package_files
 
-from llama_gpt4.config import require
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require
 from llama_gpt4.questions import hashed_id
 from llama_gpt4.records import record_name
 from llama_gpt4.rouge import mixed, rouge_l

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require, require_one_of
+from llama_gpt4.errors import require, require_one_of
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import run_program
 from llama_gpt4_data.answer_files import read_model_answers

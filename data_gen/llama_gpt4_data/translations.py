@@ -8,7 +8,7 @@ breaks need no escaping.
 import re
 from dataclasses import dataclass
 
-from llama_gpt4.config import require
+from llama_gpt4.errors import require
 from llama_gpt4.language import HAN_PER_WORD, language_of
 from llama_gpt4.rouge import HAN
 from llama_gpt4_data.kept_parts import lost_numbers, lost_parts, without_parts

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require, require_one_of
-from llama_gpt4.errors import ExitCode, InputError
+from llama_gpt4.errors import ExitCode, InputError, require, require_one_of
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import ExitReport, run_program, show
 from llama_gpt4.records import is_path

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from llama_gpt4.config import RunConfig, require, require_one_of
-from llama_gpt4.errors import ExitCode, InputError
+from llama_gpt4.config import RunConfig
+from llama_gpt4.errors import ExitCode, InputError, require, require_one_of
 from llama_gpt4.program import ExitReport
 from llama_gpt4_launch import ssh
 from llama_gpt4_launch.environment import EnvironmentConfig, secret_values, travelling

@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from llama_gpt4.compose import as_yaml
-from llama_gpt4.config import RunConfig, TrainConfig, require
-from llama_gpt4.errors import ExitCode
+from llama_gpt4.config import RunConfig, TrainConfig
+from llama_gpt4.errors import ExitCode, require
 from llama_gpt4_launch import node
 from llama_gpt4_launch.environment import EnvironmentConfig, travelling
 

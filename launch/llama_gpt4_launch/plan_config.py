@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from llama_gpt4.config import TrainConfig, require
-from llama_gpt4.errors import InputError
+from llama_gpt4.config import TrainConfig
+from llama_gpt4.errors import InputError, require
 
 
 @dataclass(kw_only=True)

@@ -15,8 +15,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from llama_gpt4.config import RunConfig, require
-from llama_gpt4.errors import InputError
+from llama_gpt4.config import RunConfig
+from llama_gpt4.errors import InputError, require
 from llama_gpt4.files import written_aside
 from llama_gpt4_launch import node
 from llama_gpt4_launch.environment import EnvironmentConfig, secret_values

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from llama_gpt4.config import require
+from llama_gpt4.errors import require
 from llama_gpt4_launch.environment import EnvironmentConfig
 
 

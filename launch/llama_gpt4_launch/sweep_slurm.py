@@ -12,7 +12,8 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from llama_gpt4.config import RunConfig, require
+from llama_gpt4.config import RunConfig
+from llama_gpt4.errors import require
 from llama_gpt4.files import write_json
 from llama_gpt4.prepare import cache_key
 from llama_gpt4.program import ExitReport, show

@@ -18,8 +18,7 @@ import yaml
 
 from llama_gpt4.answer import PATHS, TrainedModel, quote_values
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require, require_one_of
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require, require_one_of
 from llama_gpt4.files import write_json, write_jsonl, written_aside
 from llama_gpt4.help import wants_help
 from llama_gpt4.hub import local_snapshot

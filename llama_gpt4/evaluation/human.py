@@ -12,8 +12,7 @@ from typing import Any
 
 from llama_gpt4 import statistics
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require, require_one_of
-from llama_gpt4.errors import InputError, Preempted
+from llama_gpt4.errors import InputError, Preempted, require, require_one_of
 from llama_gpt4.evaluation.ballot import CRITERIA, TIE
 from llama_gpt4.evaluation.references import read_joined
 from llama_gpt4.evaluation.results import require_apart

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require
-from llama_gpt4.errors import InputError
+from llama_gpt4.errors import InputError, require
 from llama_gpt4.evaluation.report_sections import SECTIONS, Results, Section, published
 from llama_gpt4.evaluation.results import KINDS, damage
 from llama_gpt4.files import bytes_aside, written_aside

@@ -16,7 +16,7 @@ import numpy as np
 
 from llama_gpt4 import statistics
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require, require_one_of
+from llama_gpt4.errors import require, require_one_of
 from llama_gpt4.evaluation.lengths import LENGTH_UNITS, LENGTH_UNITS_SAID
 from llama_gpt4.evaluation.references import Questions, read_joined
 from llama_gpt4.evaluation.results import require_apart

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llama_gpt4.compose import compose
-from llama_gpt4.config import require, require_one_of
+from llama_gpt4.errors import require, require_one_of
 from llama_gpt4.evaluation.datasets import Text, language_of_texts, outline, read_texts
 from llama_gpt4.evaluation.lengths import (
     LENGTH_UNITS,

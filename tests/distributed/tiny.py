@@ -9,7 +9,8 @@ import torch.distributed as dist
 
 from llama_gpt4.batches import Batches
 from llama_gpt4.compose import compose_training
-from llama_gpt4.config import DataConfig, TrainConfig
+from llama_gpt4.config import TrainConfig
+from llama_gpt4.data_config import DataConfig
 from llama_gpt4.ranks import Ranks
 from llama_gpt4.targets import Targets
 
