@@ -7,9 +7,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from llama_gpt4.config import ModelConfig
 from llama_gpt4.errors import InputError, require
 from llama_gpt4.hub import local_snapshot
+from llama_gpt4.model_config import ModelConfig
 
 _ROPE_KEYS: dict[str, tuple[str, ...]] = {
     "default": (),

@@ -13,9 +13,9 @@ from llama_gpt4.architecture import (
     model_flops,
     n_parameters,
 )
-from llama_gpt4.config import ModelConfig
 from llama_gpt4.errors import InputError, require
 from llama_gpt4.hub import local_snapshot
+from llama_gpt4.model_config import ModelConfig
 from llama_gpt4_data.reward_config import RewardConfig
 
 if TYPE_CHECKING:

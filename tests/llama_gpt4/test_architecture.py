@@ -14,8 +14,8 @@ from llama_gpt4.architecture import (
     model_flops,
     parameter_shapes,
 )
-from llama_gpt4.config import ModelConfig
 from llama_gpt4.errors import InputError
+from llama_gpt4.model_config import ModelConfig
 
 SMALL: dict[str, Any] = {
     "model_type": "llama",
