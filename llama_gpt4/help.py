@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import get_type_hints
 
-from llama_gpt4.compose import as_yaml, compose, run_config
+from llama_gpt4.compose import compose, run_config
 from llama_gpt4.errors import ExitCode, InputError
+from llama_gpt4.frozen_config import as_yaml
 from llama_gpt4.program import show
 from llama_gpt4.programs import PROGRAMS
 

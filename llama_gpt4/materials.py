@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from llama_gpt4.cards import card_licences, card_terms
-from llama_gpt4.compose import load_resolved
 from llama_gpt4.config import RunConfig
 from llama_gpt4.containers import HUB
 from llama_gpt4.errors import InputError
+from llama_gpt4.frozen_config import load_resolved
 from llama_gpt4.hub import hub_card
 from llama_gpt4.language import language_of
 from llama_gpt4.licences import licence_of

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from llama_gpt4.cards import TERMS, card_head, card_terms, table
-from llama_gpt4.compose import FREE_KEYS, flatten, is_in
 from llama_gpt4.config import RunConfig
 from llama_gpt4.errors import InputError
+from llama_gpt4.frozen_config import FREE_KEYS, flatten, is_in
 from llama_gpt4.licences import RESEARCH
 from llama_gpt4.materials import Material
 from llama_gpt4.prompt import render_prompt

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llama_gpt4.compose import compose, load_resolved
+from llama_gpt4.compose import compose
 from llama_gpt4.config import RunConfig
 from llama_gpt4.containers import HUB
 from llama_gpt4.errors import InputError, require
 from llama_gpt4.files import written_aside
+from llama_gpt4.frozen_config import load_resolved
 from llama_gpt4.help import wants_help
 from llama_gpt4.hub import MODEL_FILES, Upload, require_repository, uploaded, weight_files
 from llama_gpt4.licences import RESEARCH, Licence, licence_of, require_allowed, require_licence

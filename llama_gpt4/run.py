@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from llama_gpt4.compose import config_hash, freeze, require_consistent, run_config
+from llama_gpt4.compose import require_consistent, run_config
 from llama_gpt4.config import RunConfig
 from llama_gpt4.deepspeed_command import DeepSpeedCommand
 from llama_gpt4.errors import InputError
+from llama_gpt4.frozen_config import config_hash, freeze
 from llama_gpt4.program import ExitReport, StopRequest, end_with_parent, hold
 from llama_gpt4.room import lever_for_memory, require_room
 from llama_gpt4.schedule import Plan, plan_steps

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llama_gpt4.compose import load_resolved
+from llama_gpt4.frozen_config import load_resolved
 from llama_gpt4.tracker import start_run
 
 JOB_TYPE = "sweep"

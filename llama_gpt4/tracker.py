@@ -20,9 +20,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from llama_gpt4.compose import as_yaml, load_resolved
 from llama_gpt4.config import RunConfig, TrackingConfig
 from llama_gpt4.errors import require
+from llama_gpt4.frozen_config import as_yaml, load_resolved
 from llama_gpt4.samples import read_samples
 from llama_gpt4.summary import Summary, read_summary
 

@@ -31,8 +31,8 @@ ALLOWED = {
 }
 TORCH_FREE = {
     "architecture", "batches", "cache", "compose", "config", "data_config", "deepspeed_config",
-    "errors", "examples", "files", "help", "hub", "mixture", "prepare", "program", "programs",
-    "prompt", "records", "schedule",
+    "errors", "examples", "files", "frozen_config", "help", "hub", "mixture", "overrides",
+    "prepare", "program", "programs", "prompt", "records", "schedule",
 }  # fmt: skip
 """What the front door may know of `llama_gpt4`."""
 DECLARING = {

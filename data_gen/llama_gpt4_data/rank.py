@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from llama_gpt4.answer import PATHS, TrainedModel, quote_values
-from llama_gpt4.compose import compose, quoted
+from llama_gpt4.compose import compose
 from llama_gpt4.errors import require, require_one_of
 from llama_gpt4.files import write_json, write_jsonl
 from llama_gpt4.help import wants_help
+from llama_gpt4.overrides import quoted
 from llama_gpt4.program import hold, run_program
 from llama_gpt4.prompt import render_prompt
 from llama_gpt4_data.best_of_n import Floats

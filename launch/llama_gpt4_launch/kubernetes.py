@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from llama_gpt4.compose import as_yaml
 from llama_gpt4.config import RunConfig, TrainConfig
 from llama_gpt4.errors import ExitCode, require
+from llama_gpt4.frozen_config import as_yaml
 from llama_gpt4_launch import node
 from llama_gpt4_launch.environment import EnvironmentConfig, travelling
 

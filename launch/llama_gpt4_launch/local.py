@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from llama_gpt4.compose import freeze, require_consistent, run_config
+from llama_gpt4.compose import require_consistent, run_config
 from llama_gpt4.config import LaunchConfig
 from llama_gpt4.errors import ExitCode, InputError
+from llama_gpt4.frozen_config import freeze
 from llama_gpt4.help import wants_help
 from llama_gpt4.program import SIGNALS, ExitReport, hold, run_program
 from llama_gpt4.programs import PROGRAMS

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from llama_gpt4.compose import load_resolved
 from llama_gpt4.errors import ExitCode
+from llama_gpt4.frozen_config import load_resolved
 from llama_gpt4.program import ExitReport, run_program
 from llama_gpt4_launch.local import Processes
 from llama_gpt4_launch.start import prepare_run

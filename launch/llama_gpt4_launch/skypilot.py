@@ -8,9 +8,9 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from llama_gpt4.compose import as_yaml
 from llama_gpt4.config import RunConfig
 from llama_gpt4.errors import ExitCode, require
+from llama_gpt4.frozen_config import as_yaml
 from llama_gpt4_launch import node
 from llama_gpt4_launch.environment import EnvironmentConfig, travelling
 from llama_gpt4_launch.kubernetes import PORT, as_documents, require_absolute

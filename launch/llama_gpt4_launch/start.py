@@ -6,9 +6,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from llama_gpt4.compose import freeze
 from llama_gpt4.config import RunConfig
 from llama_gpt4.errors import ExitCode
+from llama_gpt4.frozen_config import freeze
 from llama_gpt4.program import ExitReport, hold
 from llama_gpt4.programs import PROGRAMS
 from llama_gpt4_launch.local import Processes, give_back

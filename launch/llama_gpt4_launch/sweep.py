@@ -23,16 +23,11 @@ from hydra.core.override_parser.types import Override, ValueType
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException, OverrideParseException
 
-from llama_gpt4.compose import (
-    compose,
-    compose_run,
-    quoted,
-    quoted_override,
-    require_consistent,
-)
+from llama_gpt4.compose import compose, compose_run, require_consistent
 from llama_gpt4.config import RunConfig
 from llama_gpt4.errors import ExitCode, InputError
 from llama_gpt4.help import wants_help
+from llama_gpt4.overrides import quoted, quoted_override
 from llama_gpt4.program import hold, run_program
 from llama_gpt4.programs import split_verb
 from llama_gpt4_launch.sweep_config import SweepConfig, SweepProgram

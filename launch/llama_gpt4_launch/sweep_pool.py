@@ -10,9 +10,9 @@ from itertools import count
 from pathlib import Path
 from types import FrameType
 
-from llama_gpt4.compose import quoted
 from llama_gpt4.config import RunConfig
 from llama_gpt4.errors import ExitCode, InputError, Preempted
+from llama_gpt4.overrides import quoted
 from llama_gpt4.program import SIGNALS
 from llama_gpt4_launch import ssh
 from llama_gpt4_launch.environment import secret_values, travelling

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from llama_gpt4.compose import config_hash, freeze, load_resolved
 from llama_gpt4.config import RunConfig
 from llama_gpt4.errors import ExitCode
 from llama_gpt4.files import write_json
+from llama_gpt4.frozen_config import config_hash, freeze, load_resolved
 from llama_gpt4.program import end_with_parent
 from llama_gpt4.programs import PROGRAMS
 from llama_gpt4_launch import ssh

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from llama_gpt4_data.reward_config import LOSSES, RewardConfig
 
-from llama_gpt4.compose import compose_run, freeze, load_resolved
+from llama_gpt4.compose import compose_run
 from llama_gpt4.errors import InputError
+from llama_gpt4.frozen_config import freeze, load_resolved
 
 
 def test_a_frozen_run_is_read_back_in_its_own_class(tmp_path: Path) -> None:

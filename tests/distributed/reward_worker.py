@@ -16,9 +16,9 @@ from llama_gpt4_data.reward_config import ComparisonsConfig, RewardConfig
 from llama_gpt4_data.reward_data import prepare
 
 from llama_gpt4 import checkpoint
-from llama_gpt4.compose import load_resolved
 from llama_gpt4.engine import engine_of, set_learning_rate
 from llama_gpt4.engine import step as take_step
+from llama_gpt4.frozen_config import load_resolved
 from llama_gpt4.loop import Task
 from llama_gpt4.program import end_at_once
 from llama_gpt4.publication import step_folder

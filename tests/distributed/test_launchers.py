@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from llama_gpt4_launch.local import GRACE_SECONDS
 
-from llama_gpt4.compose import load_resolved
 from llama_gpt4.errors import InputError
+from llama_gpt4.frozen_config import load_resolved
 from llama_gpt4.program import hold
 
 from ..command import CLI, ENVIRONMENT, FAST, metrics, run

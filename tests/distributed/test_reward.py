@@ -22,7 +22,7 @@ from llama_gpt4_kernels.reference import REFERENCE
 from torch import nn
 
 from llama_gpt4.architecture import described, from_hugging_face
-from llama_gpt4.compose import freeze
+from llama_gpt4.frozen_config import freeze
 from llama_gpt4.model import reference_decoder
 from llama_gpt4.weights import folder_weights
 

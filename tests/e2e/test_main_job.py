@@ -13,8 +13,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
-from llama_gpt4.compose import load_resolved
 from llama_gpt4.config import TrainConfig
+from llama_gpt4.frozen_config import load_resolved
 from llama_gpt4.prepare import prepare
 from llama_gpt4.records import read_bytes
 

@@ -9,7 +9,8 @@ import pytest
 from llama_gpt4_launch import launch
 from llama_gpt4_launch.launch import PLACES
 
-from llama_gpt4.compose import compose_training, freeze
+from llama_gpt4.compose import compose_training
+from llama_gpt4.frozen_config import freeze
 
 from ..command import CLI, FAST
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from llama_gpt4_launch import launch, rank, reward
 
-from llama_gpt4.compose import compose_run, freeze
+from llama_gpt4.compose import compose_run
+from llama_gpt4.frozen_config import freeze
 
 
 def test_help_lists_its_keys(capsys: pytest.CaptureFixture[str]) -> None:

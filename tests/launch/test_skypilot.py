@@ -8,8 +8,8 @@ import pytest
 import yaml
 from llama_gpt4_launch import skypilot
 
-from llama_gpt4.compose import as_yaml
 from llama_gpt4.errors import InputError
+from llama_gpt4.frozen_config import as_yaml
 
 from .places import only, place, require_golden, training
 

@@ -8,8 +8,9 @@ import pytest
 from llama_gpt4_launch.start import prepare_run
 from llama_gpt4_launch.watch import Pulse
 
-from llama_gpt4.compose import compose_training, load_resolved
+from llama_gpt4.compose import compose_training
 from llama_gpt4.errors import InputError
+from llama_gpt4.frozen_config import load_resolved
 from llama_gpt4.program import ExitReport, hold
 
 from .test_local import handlers_put_back  # noqa: F401

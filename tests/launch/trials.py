@@ -8,7 +8,8 @@ import pytest
 from llama_gpt4_launch import sweep_trial
 from llama_gpt4_launch.sweep_trial import Trial
 
-from llama_gpt4.compose import compose_training, freeze
+from llama_gpt4.compose import compose_training
+from llama_gpt4.frozen_config import freeze
 
 SCRIPT = """
 import json, os, signal, subprocess, sys, time, yaml

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from llama_gpt4.compose import compose_run, freeze
+from llama_gpt4.compose import compose_run
 from llama_gpt4.export import run as export
+from llama_gpt4.frozen_config import freeze
 from llama_gpt4.program import ExitReport
 from llama_gpt4.prompt import CHAT_TEMPLATE
 from llama_gpt4.tokenizer import Tokenizer, train_tokenizer

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from llama_gpt4.compose import load_resolved
 from llama_gpt4.errors import InputError
+from llama_gpt4.frozen_config import load_resolved
 from llama_gpt4.materials import Material
 from llama_gpt4.model_card import Named, model_card, require_card
 from llama_gpt4.prompt import render_prompt

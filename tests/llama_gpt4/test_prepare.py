@@ -594,7 +594,7 @@ def test_the_report_in_words(config_for, write_json):
 
 
 def test_the_program_shows_the_audit_and_keeps_it(config_for, write_json, capsys):
-    from llama_gpt4.compose import freeze
+    from llama_gpt4.frozen_config import freeze
 
     path = write_json([record(), record(output="5"), record(output="")])
     config = config_for(**{"data.files": [path], "data.policy.same_prompt": "error"})

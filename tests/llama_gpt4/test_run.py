@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from llama_gpt4 import run, train
-from llama_gpt4.compose import compose_training, freeze
+from llama_gpt4.compose import compose_training
 from llama_gpt4.errors import InputError
+from llama_gpt4.frozen_config import freeze
 from llama_gpt4.prepare import cache_key
 from llama_gpt4.program import ExitReport
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from llama_gpt4.compose import compose_training, freeze
+from llama_gpt4.compose import compose_training
+from llama_gpt4.frozen_config import freeze
 from llama_gpt4.sweep_summary import as_numbers, table
 
 from ..command import ENVIRONMENT

@@ -18,8 +18,9 @@ import pytest
 from matplotlib import image
 
 from llama_gpt4 import tracker as tracker_module
-from llama_gpt4.compose import compose_training, freeze, load_resolved
+from llama_gpt4.compose import compose_training
 from llama_gpt4.errors import InputError
+from llama_gpt4.frozen_config import freeze, load_resolved
 from llama_gpt4.samples import Sample, store_samples
 from llama_gpt4.summary import Summary, Table, store_summary
 from llama_gpt4.tracker import CLOSE_SECONDS, Tracker, follow, require_installed, run_id
@@ -213,7 +214,7 @@ def test_a_tracker_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyP
 def test_it_ends_with_its_trainer(run_dir: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from llama_gpt4.tracker import Tracker; "
-        "from llama_gpt4.compose import load_resolved; "
+        "from llama_gpt4.frozen_config import load_resolved; "
         "tracker = Tracker(load_resolved(Path(sys.argv[1]) / 'config.yaml'), 0); "
         "print(tracker._process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
