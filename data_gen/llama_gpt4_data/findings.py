@@ -52,6 +52,31 @@ class AnswerPolicies:
         return str(getattr(self, finding))
 
 
+@dataclass(kw_only=True)
+class ScorePolicies:
+    """What becomes of a judge's reply whose scores are not as they should be: `keep` it and say so,
+    `drop` it, so that it counts as missing, or `retry`: ask once more, and take what comes then. No
+    reply is paid more than twice."""
+
+    unreadable: str
+    """No score where the prompt wants one or, where two answers are compared, one above 10: `drop`
+    or `retry`; never kept. Where a comparison was cut, `retry` asks for one of up to twice the
+    length."""
+    out_of_range: str
+    """Any other score that is not within 1 to 10: `keep`, `drop` or `retry`. The paper kept those
+    of its comparison data: 119 zeros among 154,056."""
+
+    def __post_init__(self) -> None:
+        require_one_of("policy.unreadable", self.unreadable, ("drop", "retry"))
+        require_one_of("policy.out_of_range", self.out_of_range, ("keep", "drop", "retry"))
+
+    def of(self, finding: str) -> str:
+        """Whatever else is found is only reported: what a cut reply cost, `unreadable` tells."""
+        return {"unreadable": self.unreadable, "out_of_range": self.out_of_range}.get(
+            finding, "keep"
+        )
+
+
 def reply_findings(reply: Reply) -> list[str]:
     """What the endpoint itself says about its answer."""
     found = {"length": "truncated", "content_filter": "filtered"}.get(reply.finish_reason)

@@ -1,32 +1,11 @@
-"""What is to be judged, by whom, and what becomes of judgements that are not as they should be."""
+"""What is to be judged, and by whom."""
 
 from dataclasses import dataclass
 
 from llama_gpt4.errors import require, require_one_of
 from llama_gpt4_data.endpoint_config import EndpointConfig
+from llama_gpt4_data.findings import ScorePolicies
 from llama_gpt4_data.generation_config import AskingConfig, PricesConfig
-
-
-@dataclass(kw_only=True)
-class JudgingPolicies:
-    """`retry` asks once more and takes what comes then; no judgement is paid more than twice. What
-    is dropped counts as missing."""
-
-    unreadable: str
-    """No two scores where the prompt wants them, or one above 10: `drop`, or `retry`; never kept.
-    Where the answer was cut, `retry` asks for one of up to twice the length."""
-    out_of_range: str
-    """A score below 1, such as the zeros of published judgements: `keep`, `drop` or `retry`."""
-
-    def __post_init__(self) -> None:
-        require_one_of("policy.unreadable", self.unreadable, ("drop", "retry"))
-        require_one_of("policy.out_of_range", self.out_of_range, ("keep", "drop", "retry"))
-
-    def of(self, finding: str) -> str:
-        """A cut explanation is only reported: what it cost is told by `unreadable`."""
-        return {"unreadable": self.unreadable, "out_of_range": self.out_of_range}.get(
-            finding, "keep"
-        )
 
 
 @dataclass(kw_only=True)
@@ -54,7 +33,7 @@ class JudgeConfig:
     ranking: list[str]
     """Models from the one that should be best to the one that should be worst, such as the groups
     of `rank`: their scores' rank correlation with this order is reported."""
-    policy: JudgingPolicies
+    policy: ScorePolicies
     run: AskingConfig
     judge: EndpointConfig
     prices: PricesConfig

@@ -16,7 +16,7 @@ from llama_gpt4.program import hold, run_program
 from llama_gpt4_data.card import About
 from llama_gpt4_data.endpoint_config import EndpointConfig, chat_request
 from llama_gpt4_data.estimable import Estimable
-from llama_gpt4_data.findings import asked_again, reply_findings
+from llama_gpt4_data.findings import ScorePolicies, asked_again, reply_findings
 from llama_gpt4_data.frames import framed
 from llama_gpt4_data.generate import generate
 from llama_gpt4_data.generation_config import PricesConfig, RunConfig
@@ -39,28 +39,6 @@ PROGRAM = "data_gen/rate"
 
 
 @dataclass(kw_only=True)
-class RatingPolicies:
-    """What becomes of a rating that is not as it should be: `keep` it and say so, `drop` it, or
-    `retry`: ask once more, and keep what comes then. No rating is paid more than twice."""
-
-    unreadable: str
-    """The first line is no single number of whole or half points: `drop`, or `retry`. Such a rating
-    is never kept and stands for no score."""
-    out_of_range: str
-    """The score is not within 1 to 10. The paper kept those: 119 zeros among 154,056."""
-
-    def __post_init__(self) -> None:
-        require_one_of("policy.unreadable", self.unreadable, ("drop", "retry"))
-        require_one_of("policy.out_of_range", self.out_of_range, ("keep", "drop", "retry"))
-
-    def of(self, finding: str) -> str:
-        """A cut explanation is only reported: the score comes before it."""
-        return {"unreadable": self.unreadable, "out_of_range": self.out_of_range}.get(
-            finding, "keep"
-        )
-
-
-@dataclass(kw_only=True)
 class RateConfig:
     """Whose answers a judge rates."""
 
@@ -76,7 +54,7 @@ class RateConfig:
     """Of the request to the judge: `en` is the paper's; `zh` says the same."""
     repeats: int
     """Ratings of each answer; its score is their median."""
-    policy: RatingPolicies
+    policy: ScorePolicies
     run: RunConfig
     judge: EndpointConfig
     prices: PricesConfig

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_gpt4_data.judge_config import JudgeConfig, JudgingPolicies
+from llama_gpt4_data.findings import ScorePolicies
+from llama_gpt4_data.judge_config import JudgeConfig
 from llama_gpt4_data.judge_records import Judgement
 
 from llama_gpt4 import evaluate
@@ -26,7 +27,7 @@ def judge_config(**values: Any) -> JudgeConfig:
         "limit": None,
         "repeats": 1,
         "ranking": [],
-        "policy": JudgingPolicies(unreadable="retry", out_of_range="keep"),
+        "policy": ScorePolicies(unreadable="retry", out_of_range="keep"),
         "run": run_config(),
         "judge": endpoint_config(parameters={"temperature": 0.2, "max_tokens": 1024}),
         "prices": prices_config(),

@@ -2,6 +2,7 @@
 
 import pytest
 from llama_gpt4_data.findings import (
+    ScorePolicies,
     asked_again,
     asked_longer,
     continued,
@@ -50,3 +51,12 @@ def test_only_a_cut_answer_can_be_continued() -> None:
         policies(refusal="continue")
     with pytest.raises(InputError, match=r"policy\.empty=keep is not one of drop, retry$"):
         policies(empty="keep")
+
+
+def test_a_score_that_cannot_be_read_is_never_kept() -> None:
+    policy = ScorePolicies(unreadable="drop", out_of_range="retry")
+    assert [policy.of(f) for f in ("unreadable", "out_of_range", "truncated", "filtered")] == [
+        "drop", "retry", "keep", "keep"
+    ]  # fmt: skip
+    with pytest.raises(InputError, match=r"policy\.unreadable=keep is not one of drop, retry$"):
+        ScorePolicies(unreadable="keep", out_of_range="keep")

@@ -1,7 +1,7 @@
 """What a judging may be told, and what it refuses."""
 
 import pytest
-from llama_gpt4_data.judge_config import JudgeConfig, JudgingPolicies
+from llama_gpt4_data.judge_config import JudgeConfig
 
 from llama_gpt4.compose import compose
 from llama_gpt4.errors import InputError
@@ -42,12 +42,3 @@ def test_what_cannot_be_judged(values: dict[str, object], words: str) -> None:
 
 def test_reviews_need_neither_questions_nor_answers() -> None:
     assert judge_config(reviews=["r.jsonl"], answers={}, questions=None, opponent="x").reviews
-
-
-def test_policies() -> None:
-    policy = JudgingPolicies(unreadable="drop", out_of_range="retry")
-    assert [policy.of(f) for f in ("unreadable", "out_of_range", "truncated", "filtered")] == [
-        "drop", "retry", "keep", "keep"
-    ]  # fmt: skip
-    with pytest.raises(InputError, match=r"policy\.unreadable=keep is not one of drop, retry$"):
-        JudgingPolicies(unreadable="keep", out_of_range="keep")

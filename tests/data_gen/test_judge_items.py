@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from llama_gpt4_data.findings import ScorePolicies
 from llama_gpt4_data.judge_answers import JudgedQuestion
-from llama_gpt4_data.judge_config import JudgingPolicies
 from llama_gpt4_data.judge_items import JudgingItem, judging_items, once, pairs_of
 from llama_gpt4_data.requests import Reply
 
@@ -15,7 +15,7 @@ QUESTION = JudgedQuestion("7", "Why?", "generic", {"a": "Because.", "b": "So."})
 
 def asked(*texts: str, category: str = "generic", reason: str = "stop", **policy: str) -> Any:
     """An item, and the judge's replies that come one after the other."""
-    policies = JudgingPolicies(**({"unreadable": "retry", "out_of_range": "keep"} | policy))
+    policies = ScorePolicies(**({"unreadable": "retry", "out_of_range": "keep"} | policy))
     question = JudgedQuestion("7", "Why?", category, QUESTION.answers)
     item = JudgingItem(question, ("a", "b"), ("b", "a"), 0, judge_config(policy=policies))
     replies: list[Reply] = []
