@@ -10,17 +10,14 @@ longest answer, as `transformers.generate` does.
 
 import argparse
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, median
 
 import torch
-from novelty import ROOT, commit, processor
+from machine import ROOT, facts, write_report
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from llama_gpt4.chat_tokens import ChatTokens, Row
@@ -107,12 +104,10 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     load = f"{os.getloadavg()[0]:.1f}"
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     lines = [
         "# Answers, continuous and padded batches",
         "",
-        f"{date.today()}, commit {commit()}, {processor()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, {versions}; load average before {load}.",
+        f"{facts('torch', 'transformers')}; load average before {load}.",
         f"float32, one thread; new tokens a CPU second, medians of {options.rounds} rounds in "
         "turn, since the machine was shared. Made by `python benchmarks/answers.py`.",
         "",
@@ -124,9 +119,7 @@ def main() -> int:
             lines.append(line(size, options.questions, batch_size, options.rounds))
             print(lines[-1], file=sys.stderr)
     text = "\n".join(lines) + "\n"
-    print(text)
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    options.results.write_text(text)
+    write_report(options.results, text)
     return 0
 
 

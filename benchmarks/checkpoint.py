@@ -9,7 +9,6 @@ only. What is measured is in `checkpoint_run.py`; the results go to `results/che
 """
 
 import argparse
-import csv
 import json
 import os
 import platform
@@ -22,6 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from machine import processor, write_rows
 
 HERE = Path(__file__).resolve().parent
 WAYS = {
@@ -94,15 +95,12 @@ def table_lines(saves: list[dict[str, Any]], alone: dict[str, Any]) -> Iterator[
 
 def store(saves: list[dict[str, Any]], table: str, arguments: argparse.Namespace) -> None:
     """Write all saves as CSV, and `table` with what it was measured on."""
-    with open(arguments.results.with_suffix(".csv"), "w", newline="") as file:
-        writer = csv.DictWriter(file, list(saves[0]))
-        writer.writeheader()
-        writer.writerows(saves)
+    write_rows(arguments.results.with_suffix(".csv"), saves)
     n, step = saves[0]["n_parameters"], median(save["step_seconds"] for save in saves)
     arguments.results.write_text(
         f"""# Saving a checkpoint while training: us, DeepSpeed, PyTorch DCP
 
-`python benchmarks/checkpoint.py`, {date.today()}, {_cpu_name()}, {os.cpu_count()} cores, CPU only.
+`python benchmarks/checkpoint.py`, {date.today()}, {processor()}, {os.cpu_count()} cores, CPU only.
 torch {version("torch")}, DeepSpeed {version("deepspeed")}, Python {platform.python_version()}.
 
 Two processes, one thread each, ZeRO-3, float32; {n:,} parameters, {12 * n / 1e9:.2f} GB of state,
@@ -120,13 +118,6 @@ training slows it. *More memory*: peak of a rank, measured in processes that sav
 beyond the peak of a step before that way was set up; the page cache does not count.
 """
     )
-
-
-def _cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

@@ -9,14 +9,12 @@ clock, CPU seconds and memory are read from outside, requests and answers by the
 """
 
 import argparse
-import csv
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -24,14 +22,15 @@ from statistics import median
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))  # the server is that of the tests
 
+from machine import commit, processor, versions, write_rows  # noqa: E402
 from measured_client import watch  # noqa: E402
-from train_cpu import commit, cpu_model  # noqa: E402
 
 from llama_gpt4.prompt import render_prompt  # noqa: E402
 from llama_gpt4.records import read_records  # noqa: E402
 from tests.data_gen.teacher import Teacher, running_teacher  # noqa: E402
 from tests.data_gen.teacher_answers import answer  # noqa: E402
 
+LIBRARIES = ("openai", "httpx2", "aiohttp", "bespokelabs-curator")
 LATENCY_SECONDS = 0.2
 TIMEOUT_SECONDS = 5
 LIMIT_SECONDS = 600
@@ -253,17 +252,14 @@ def table_lines(runs: list[Measured]) -> Iterator[str]:
 def store(runs: list[Measured], table: str, arguments: argparse.Namespace) -> None:
     """Every run to results/generate.csv; the table, and what it is of, to .md."""
     folder = HERE / "results"
-    with open(folder / "generate.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Measured)])
-        writer.writeheader()
-        writer.writerows(asdict(run) for run in runs)
+    write_rows(folder / "generate.csv", [asdict(run) for run in runs])
     loads = [run.load for run in runs]
     text = f"""# Asking a teacher: us, AsyncOpenAI and curator
 
 Written by `python benchmarks/generate.py` on {date.today()}, commit {commit()}.
-{cpu_model()}, {os.cpu_count()} cores, which the clients share with the server (0.06 ms CPU a
-request). Ours and AsyncOpenAI: {versions(sys.executable)}.
-Curator: {versions(arguments.curator_python)}.
+{processor()}, {os.cpu_count()} cores, which the clients share with the server (0.06 ms CPU a
+request). Ours and AsyncOpenAI: {versions(sys.executable, *LIBRARIES)}.
+Curator: {versions(arguments.curator_python, *LIBRARIES)}.
 {arguments.requests:,} questions, answers after {1000 * LATENCY_SECONDS:.0f} ms, 256 in flight
 unless a line says otherwise; {arguments.repeats} interleaved repeats, medians (smallest–largest);
 lost, duplicate and paid twice are summed over the repeats. Others kept the machine at load
@@ -276,16 +272,6 @@ seconds say more than the clock. With faults, 5 % of attempts meet 429 without R
 {LESSON}
 """
     (folder / "generate.md").write_text(text)
-
-
-def versions(python: str) -> str:
-    """What an interpreter has of the libraries that matter."""
-    program = (
-        "import importlib.metadata as m, sys; names = {d.name.lower() for d in m.distributions()}; "
-        "print(f'Python {sys.version.split()[0]}', *(f'{n} {m.version(n)}' for n in "
-        "('openai', 'httpx2', 'aiohttp', 'bespokelabs-curator') if n in names), sep=', ')"
-    )
-    return subprocess.run([python, "-c", program], capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 A smoke run takes the same paths with tiny shapes in Triton's interpreter. Its times mean nothing.
 """
 
-import os
 import platform
 import subprocess
 import sys
@@ -11,12 +10,11 @@ import time
 from collections.abc import Callable
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from statistics import median
 
 import torch
+from machine import commit
 
-HERE = Path(__file__).resolve().parent
 LIBRARIES = ("torch", "triton", "liger-kernel", "transformers", "trl", "deepspeed")
 FLUSH_BYTES = 256 * 2**20
 """Written before each timed call: more than any L2 cache holds."""
@@ -115,7 +113,7 @@ def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
 
 def facts(device: torch.device) -> dict[str, str]:
     """What a number has to be read with."""
-    found = {"date": str(date.today()), "commit": _commit(), "device": _name(device)}
+    found = {"date": str(date.today()), "commit": commit(), "device": _name(device)}
     found["python"] = platform.python_version()
     for name in LIBRARIES:
         try:
@@ -131,13 +129,3 @@ def _name(device: torch.device) -> str:
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     driver = subprocess.run(command, capture_output=True, text=True).stdout.split("\n")[0]
     return f"{torch.cuda.get_device_name(device)}, driver {driver}, CUDA {torch.version.cuda}"
-
-
-def _commit() -> str:
-    """Of the checkout; LLAMA_GPT4_COMMIT says it where only the files were copied."""
-    if given := os.environ.get("LLAMA_GPT4_COMMIT"):
-        return given
-    git = ["git", "-C", str(HERE)]
-    name = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True)
-    return (name.stdout.strip() or "unknown") + (" with changes" if changed.stdout else "")

@@ -9,12 +9,11 @@ seconds are read from outside, requests by the server.
 """
 
 import argparse
-import csv
 import json
 import os
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -23,8 +22,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))  # the server is that of the tests
 
 from llama_gpt4_data.judge_prompts import judging_messages  # noqa: E402
+from machine import commit, processor, write_rows  # noqa: E402
 from measured_client import watch  # noqa: E402
-from train_cpu import commit, cpu_model  # noqa: E402
 
 from tests.data_gen.judging import write_answers, write_questions  # noqa: E402
 from tests.data_gen.teacher import Teacher, running_teacher  # noqa: E402
@@ -145,15 +144,12 @@ def table_lines(runs: list[Measured]) -> list[str]:
 
 def store(runs: list[Measured], table: str, repeats: int) -> None:
     """Every run to results/judge.csv; the table, and what it is of, to .md."""
-    with open(HERE / "results" / "judge.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Measured)])
-        writer.writeheader()
-        writer.writerows(asdict(run) for run in runs)
+    write_rows(HERE / "results" / "judge.csv", [asdict(run) for run in runs])
     loads = [run.load for run in runs]
     (HERE / "results" / "judge.md").write_text(f"""# What judging adds to a request
 
 Written by `python benchmarks/judge.py` on {date.today()}, commit {commit()}.
-{cpu_model()}, {os.cpu_count()} cores, which the program shares with the server. Answers after
+{processor()}, {os.cpu_count()} cores, which the program shares with the server. Answers after
 {1000 * LATENCY_SECONDS:.0f} ms, {IN_FLIGHT} in flight; {repeats} interleaved repeats, medians
 (smallest–largest). Others kept the machine at load averages of {min(loads):.1f} to
 {max(loads):.1f}: where these exceed {os.cpu_count()}, the CPU seconds say more than the clock.

@@ -2,10 +2,12 @@
 
 import csv
 import importlib.util
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
+
+from machine import write_rows
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,7 @@ def _rate(row: Row) -> str:
 
 def store(rows: list[Row], found: dict[str, str], notes: dict[str, str], folder: Path) -> None:
     """kernels.csv, every row of which carries the facts, and kernels.md."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "kernels.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, [*(field.name for field in fields(Row)), *found])
-        writer.writeheader()
-        writer.writerows(asdict(row) | found for row in rows)
+    write_rows(folder / "kernels.csv", [asdict(row) | found for row in rows])
     told = "\n".join(f"- {key}: {value}" for key, value in found.items())
     left_out = "\n".join(f"- {who}: {why}" for who, why in notes.items()) or "- nobody"
     (folder / "kernels.md").write_text(

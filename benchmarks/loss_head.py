@@ -9,12 +9,11 @@ they say the same on a busy machine.
 """
 
 import argparse
-import csv
 import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -22,8 +21,9 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 from llama_gpt4_kernels.linear_cross_entropy import linear_cross_entropy
+from machine import commit, processor, versions, write_rows
 from torch import Tensor
-from train_cpu import commit, cpu_model, versions
+from train_cpu import LIBRARIES
 
 HERE = Path(__file__).resolve().parent
 GOAL = 0.4
@@ -158,16 +158,14 @@ def ratio_of(samples: list[Sample]) -> float:
 def store(samples: list[Sample], lines: str, repeats: int, precision: str) -> None:
     """Every sample to results/loss_head.csv; the table, with what it was taken on, to .md."""
     folder = HERE / "results"
-    with open(folder / "loss_head.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Sample)])
-        writer.writeheader()
-        writer.writerows(asdict(sample) for sample in samples)
+    write_rows(folder / "loss_head.csv", [asdict(sample) for sample in samples])
     text = f"""# The loss head on a CPU: half of the tokens have a target
 
 Written by `python benchmarks/loss_head.py` on {date.today()}, commit {commit()}.
-{cpu_model()}, {os.cpu_count()} cores; {versions(sys.executable)}. Forward and backward in float32
-at `float32_matmul_precision={precision}` on one thread; medians of {repeats} interleaved repeats.
-Loss and gradients were found equal first. The goal is a ratio of at most {GOAL}.
+{processor()}, {os.cpu_count()} cores; {versions(sys.executable, *LIBRARIES)}.
+Forward and backward in float32 at `float32_matmul_precision={precision}` on one thread; medians of
+{repeats} interleaved repeats. Loss and gradients were found equal first.
+The goal is a ratio of at most {GOAL}.
 
 {lines}
 

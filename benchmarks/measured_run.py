@@ -4,14 +4,13 @@ Whoever trains appends a JSON line a step to `metrics.jsonl`; each line is stamp
 and with what Linux says about the processes: nothing depends on how a trainer measures itself.
 """
 
-import csv
 import json
 import os
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +79,6 @@ def measure(
         children_whole_cpu_seconds=children.cpu_seconds(),
         load=load,
     )
-
-
-def write_runs(path: Path, runs: list[Measured]) -> None:
-    """Every run, a line each."""
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Measured)])
-        writer.writeheader()
-        writer.writerows(asdict(run) for run in runs)
 
 
 def environments() -> Iterator[dict[str, str]]:

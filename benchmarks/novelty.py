@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import random
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -27,12 +26,12 @@ from multiprocessing import Pool
 from pathlib import Path
 from statistics import mean, median
 
+from machine import ROOT, commit, processor, write_report
 from rouge_score.rouge_scorer import _score_lcs
 
 from llama_gpt4.rouge import TOKENIZERS
 from llama_gpt4.similarity import SimilarityIndex
 
-ROOT = Path(__file__).resolve().parents[1]
 THRESHOLD = 0.7
 GOAL_SECONDS = 15
 MODES = (("latin", "rouge_score"), ("latin", "exact"), ("mixed", "exact"))
@@ -168,17 +167,6 @@ def report(rows: list[Row], timed: list[tuple[int, float]], texts: list[str], lo
     return "\n".join(lines) + "\n"
 
 
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(line for line in lines if line.startswith("model name")).split(": ")[1]
-
-
-def commit() -> str:
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-    done = subprocess.run(git, capture_output=True, text=True)
-    return done.stdout.strip().replace("-dirty", " with changes")
-
-
 def write_csv(path: Path, rows: list[Row], timed: list[tuple[int, float]]) -> None:
     with open(path, "w", newline="") as file:
         table = csv.writer(file)
@@ -220,9 +208,7 @@ def main() -> int:
         Row("stanford_alpaca, extrapolated", "latin", "rouge_score", sum(kept), total, None)
     )
     text = report(rows, timed, english, load)
-    print(text)
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    options.results.write_text(text)
+    write_report(options.results, text)
     write_csv(options.results.with_suffix(".csv"), rows, timed)
     return 0
 

@@ -16,22 +16,21 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from statistics import mean, median
 
-from measured_run import RANKS, Measured, measure, write_runs
+from machine import commit, processor, versions, write_rows
+from measured_run import RANKS, Measured, measure
 from train_cpu import (
     DEEPSPEED,
     HERE,
+    LIBRARIES,
     MODEL_SIZES,
     RUN_OVERRIDES,
-    commit,
-    cpu_model,
     micro_batches,
     ratio,
-    versions,
 )
 
 OURS = "ours"
@@ -272,13 +271,13 @@ def store(
 ) -> None:
     """Every run to results/reward_cpu_<contest>.csv; the table, and what it is of, to .md."""
     path = HERE / "results" / f"reward_cpu_{name}"
-    write_runs(path.with_suffix(".csv"), runs)
+    write_rows(path.with_suffix(".csv"), [asdict(run) for run in runs])
     loads = [run.load for run in runs]
     repeats = sum(run.side == OURS for run in runs)
     text = f"""# Training a reward model on two CPU processes: us and TRL ({name})
 
 Written by `python benchmarks/reward_cpu.py --steps {steps}` on {date.today()}, commit {commit()}.
-{cpu_model()}, {os.cpu_count()} cores; {versions(sys.executable)}. {contest.model} with
+{processor()}, {os.cpu_count()} cores; {versions(sys.executable, *LIBRARIES)}. {contest.model} with
 hidden 256, 8 layers, vocabulary 32,000; float32, ZeRO-3 over {RANKS} ranks of one thread.
 {contest.prompts_per_step} prompts of {contest.responses} responses a step, that is
 {contest.pairs_per_step} pairs; a response with its prompt has {work.mean_tokens:.0f} tokens in the

@@ -12,25 +12,21 @@ import argparse
 import csv
 import json
 import os
-import platform
 import random
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-from novelty import commit, processor
+from machine import ROOT, facts, write_report
 from rouge_score.rouge_scorer import RougeScorer
 
 from llama_gpt4.evaluation.rouge_scores import MEASURES, score_questions
 from llama_gpt4.rouge import latin
 from llama_gpt4.statistics import Floats
 
-ROOT = Path(__file__).resolve().parents[1]
 GOAL = 10
 SIZES = {(1, 2): 5089, (3, 5): 868, (6, 10): 936, (11, 120): 2107}
 """Words of references, and how many of the paper's 9,000 have them."""
@@ -91,12 +87,10 @@ def timed(pairs: Pairs, rounds: int) -> tuple[list[float], list[float], float]:
 
 
 def report(rows: list[tuple[str, Pairs, list[float], list[float], float]], load: str) -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("rapidfuzz", "rouge-score"))
     lines = [
         "# ROUGE",
         "",
-        f"{date.today()}, commit {commit()}, {processor()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, {versions}; load average before {load}.",
+        f"{facts('rapidfuzz', 'rouge-score')}; load average before {load}.",
         "ROUGE-1, -2 and -L F from texts, one process, medians of "
         f"{len(rows[0][2])} rounds in turn; CPU seconds, since the machine was shared. Made by "
         f"`python benchmarks/rouge.py`. The goal is {GOAL} times rouge-score on 9,000 pairs.",
@@ -133,9 +127,7 @@ def main() -> int:
     }
     rows = [(name, pairs, *timed(pairs, options.rounds)) for name, pairs in made.items()]
     text = report(rows, load)
-    print(text)
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    options.results.write_text(text)
+    write_report(options.results, text)
     with open(options.results.with_suffix(".csv"), "w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["pairs", "round", "ours_cpu_seconds", "rouge_score_cpu_seconds"])

@@ -10,16 +10,13 @@ stands the same parser on whole texts, as the paper's notebook did it, and both 
 import argparse
 import json
 import os
-import platform
 import sys
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
-from novelty import ROOT, commit, processor
+from machine import ROOT, facts, write_report
 
 from llama_gpt4.evaluation import parsers
 from llama_gpt4.evaluation.parsers import Parser, load_parser
@@ -60,12 +57,10 @@ def main() -> int:
     if "LLAMA_GPT4_REAL_DATA" not in os.environ:
         sys.exit("LLAMA_GPT4_REAL_DATA names no folder: it has to hold real answers")
     folder, load = Path(os.environ["LLAMA_GPT4_REAL_DATA"]), f"{os.getloadavg()[0]:.1f}"
-    versions = ", ".join(f"{name} {version(name)}" for name in ("spacy", "jieba", "numpy"))
     lines = [
         "# Verbs and nouns of first sentences",
         "",
-        f"{date.today()}, commit {commit()}, {processor()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, {versions}; load average before {load}.",
+        f"{facts('spacy', 'jieba', 'numpy')}; load average before {load}.",
         f"One process; texts a CPU second, medians of {options.rounds} rounds in turn, since the "
         "machine was shared. Made by `python benchmarks/texts.py`.",
         "",
@@ -91,9 +86,7 @@ def main() -> int:
     if options.other:
         lines += ["", compared(answers(folder, "en"), MODELS["en"], options.other)]
     text = "\n".join(lines) + "\n"
-    print(text)
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    options.results.write_text(text)
+    write_report(options.results, text)
     return 0
 
 

@@ -11,17 +11,16 @@ train the same steps on two CPU processes, in turns that swap who goes first.
 """
 
 import argparse
-import csv
 import json
 import os
-import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from statistics import median
 
+from machine import commit, write_report, write_rows
 from measured_run import RANKS, Measured, measure
 
 HERE = Path(__file__).resolve().parent
@@ -78,10 +77,7 @@ def within(tracked: list[Measured], quantity: str) -> list[float]:
 def store(runs: list[Measured], arguments: argparse.Namespace) -> None:
     """Every run to results/tracking.csv; what they come to, to .md."""
     name = HERE / "results" / "tracking"
-    with open(name.with_suffix(".csv"), "w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Measured)])
-        writer.writeheader()
-        writer.writerows(asdict(run) for run in runs)
+    write_rows(name.with_suffix(".csv"), [asdict(run) for run in runs])
     cpu, clock = (overhead(runs, f"tokens_per_{what}") for what in ("cpu_second", "second"))
     tracked = [run for run in runs if run.side == "wandb"]
     around = median(r.children_whole_cpu_seconds - r.children_cpu_seconds for r in tracked)
@@ -120,18 +116,11 @@ take the cores away. To start and to end it takes {around:.1f} CPU seconds more,
 
 Where the load of the machine changes between runs, as here, this cannot resolve the goal.
 """
-    name.with_suffix(".md").write_text(text)
-    print(text)
+    write_report(name.with_suffix(".md"), text)
 
 
 def percents(shares: list[float], sign: str = "+") -> str:
     return " | ".join(f"{share:{sign}.2%}" for share in (median(shares), shares[0], shares[-1]))
-
-
-def commit() -> str:
-    git = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--exclude=*"]
-    done = subprocess.run(git, capture_output=True, text=True)
-    return done.stdout.strip().replace("-dirty", " with changes")
 
 
 if __name__ == "__main__":

@@ -12,19 +12,20 @@ import argparse
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measured_run import RANKS, Measured, measure, write_runs
+from machine import commit, processor, versions, write_rows
+from measured_run import RANKS, Measured, measure
 
 HERE = Path(__file__).resolve().parent
+LIBRARIES = ("torch", "deepspeed", "transformers", "trl")
 ROW_TOKENS = 512
 STEP_TOKENS = 4096
 DEEPSPEED = {
@@ -244,17 +245,16 @@ def ratio(ours: list[Measured], theirs: list[Measured], quantity: str) -> float:
 def store(runs: list[Measured], table: str, arguments: argparse.Namespace) -> None:
     """Every run to results/train_cpu_<precision>.csv; the table, and what it is of, to .md."""
     folder = HERE / "results"
-    folder.mkdir(exist_ok=True)
     name = f"train_cpu_{arguments.float32_matmul}"
-    write_runs(folder / f"{name}.csv", runs)
+    write_rows(folder / f"{name}.csv", [asdict(run) for run in runs])
     loads = [run.load for run in runs]
     text = f"""# Training on two CPU processes: us and TRL
 
 Written by `python benchmarks/train_cpu.py` on {date.today()}, commit {commit()}.
-{cpu_model()}, {os.cpu_count()} cores; ours {versions(sys.executable)}; TRL's
-{versions(arguments.peer_python)}. LLaMA of 22.7 million parameters (hidden 256, 8 layers,
-vocabulary 32,000), float32, `float32_matmul_precision={arguments.float32_matmul}`, rows of
-{ROW_TOKENS} tokens, about {STEP_TOKENS:,} tokens a step,
+{processor()}, {os.cpu_count()} cores; ours {versions(sys.executable, *LIBRARIES)}; TRL's
+{versions(arguments.peer_python, *LIBRARIES)}. LLaMA of 22.7 million parameters (hidden 256,
+8 layers, vocabulary 32,000), float32, `float32_matmul_precision={arguments.float32_matmul}`,
+rows of {ROW_TOKENS} tokens, about {STEP_TOKENS:,} tokens a step,
 ZeRO-3 over {RANKS} ranks of one thread. {arguments.repeats} interleaved repeats of
 {arguments.steps} steps after {arguments.warmup_steps}; medians. Others kept the machine at load
 averages of {min(loads):.1f} to {max(loads):.1f}: where these exceed {RANKS}, the CPU seconds say
@@ -265,28 +265,6 @@ more than the clock.
 {LESSON}
 """
     (folder / f"{name}.md").write_text(text)
-
-
-def commit() -> str:
-    git = ["git", "-C", str(HERE)]
-    name = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True)
-    return name.stdout.strip() + (" with changes" if changed.stdout else "")
-
-
-def cpu_model() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
-
-
-def versions(python: str) -> str:
-    """What an interpreter has of the libraries that matter."""
-    program = (
-        "import importlib.metadata as m; names = {d.name.lower() for d in m.distributions()}; "
-        "print(', '.join(f'{n} {m.version(n)}' for n in "
-        "('torch', 'deepspeed', 'transformers', 'trl') if n in names))"
-    )
-    return subprocess.run([python, "-c", program], capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

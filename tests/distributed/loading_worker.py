@@ -8,7 +8,7 @@ from typing import Any
 
 import deepspeed
 import torch
-from load import Marked, Marks  # benchmarks/load.py
+from load_run import Marked, Marks  # benchmarks/load_run.py
 
 from llama_gpt4 import engine as engines
 from llama_gpt4 import zero_state

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.load import MEGA, write_checkpoint
+from benchmarks.random_checkpoint import MEGA, write_checkpoint
 from llama_gpt4.architecture import parameter_shapes
 from llama_gpt4.embeddings import EMBEDDINGS, write_extended
 

@@ -12,7 +12,7 @@ from llama_gpt4_kernels.reference import REFERENCE
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.load import MEGA, write_checkpoint
+from benchmarks.random_checkpoint import MEGA, write_checkpoint
 from llama_gpt4.architecture import LlamaConfig, parameter_shapes
 from llama_gpt4.embeddings import EMBEDDINGS, write_extended
 from llama_gpt4.errors import InputError
@@ -106,7 +106,7 @@ LARGE = tiny_llama(vocab_size=40_000, hidden_size=768, feed_forward_size=2048, n
 MEASURED = """
 import sys
 from pathlib import Path
-from load import MemoryPeak
+from load_run import MemoryPeak
 from llama_gpt4.architecture import described, from_hugging_face
 from llama_gpt4.embeddings import write_extended
 

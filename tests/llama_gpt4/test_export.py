@@ -344,7 +344,7 @@ def large_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 MEASURED = """
 import sys
-from load import MemoryPeak
+from load_run import MemoryPeak
 from llama_gpt4.checkpoint import Checkpoint
 from llama_gpt4.export import run
 from llama_gpt4.program import ExitReport
