@@ -1,6 +1,5 @@
 """`llama-gpt4 doctor`: what is red and what is green, and real processes that meet."""
 
-import math
 import os
 import socket
 import stat
@@ -8,124 +7,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from llama_gpt4_launch import doctor
-from llama_gpt4_launch.doctor import Check, DoctorConfig
-
-from llama_gpt4.compose import compose
-from llama_gpt4.errors import InputError
+from llama_gpt4_launch.doctor_checks import Check
 
 from ..command import ENVIRONMENT, llama_gpt4
-
-
-def config(*overrides: str) -> DoctorConfig:
-    return compose(DoctorConfig, "doctor", overrides)
-
-
-def fact(**changes: Any) -> dict[str, Any]:
-    """What a probe may say."""
-    return {
-        "host": "h",
-        "versions": {"python": "3.11.7", "torch": "2.13.0"},
-        "code": "c" * 64,
-        "commit": "1234567",
-        "gpus": ["H200"] * 8,
-        "driver": "570.1",
-        "free_bytes": 500 * 10**9,
-        "files": {"a.json": "d" * 64},
-        "port": "free",
-        "operators": {"model.kernels=fused": "usable"},
-    } | changes
-
-
-def red(facts: dict[str, Any], skews: dict[str, float] | None = None, *line: str) -> dict[str, str]:
-    checks = doctor.fact_checks(config(*line), facts, skews or dict.fromkeys(facts, 0.0))
-    return {check.name: check.text for check in checks if not check.is_good}
-
-
-@pytest.mark.parametrize(
-    "changes, name, text",
-    [
-        (
-            {"versions": {"python": "3.11.7", "torch": "2.12.1"}},
-            "torch",
-            "2.13.0 on a, b; 2.12.1 on c",
-        ),
-        (
-            {"code": "e" * 64},
-            "code",
-            "1234567 (cccccccc) on a, b; 1234567 (eeeeeeee) on c",
-        ),
-        ({"gpus": ["H200"] * 7}, "gpus", "8 x H200 on a, b; 7 x H200 on c"),
-        ({"gpus": []}, "gpus", "8 x H200 on a, b; none on c"),
-        ({"driver": "550.2"}, "driver", "570.1 on a, b; 550.2 on c"),
-        (
-            {"free_bytes": 3 * 10**9},
-            "disk",
-            "3.0 GB free for runs on c, less than min_free_gb=10",
-        ),
-        ({"files": {"a.json": "f" * 64}}, "a.json", "sha256 dddddddddddd on a, b; sha256 ffff"),
-        ({"files": {"a.json": None}}, "a.json", "cannot be read on c"),
-        ({"port": "Address already in use"}, "port 29500", "c: Address already in use"),
-        (
-            {"operators": {"model.kernels=fused": "not usable: no Triton"}},
-            "model.kernels=fused",
-            "usable on a, b; not usable: no Triton on c",
-        ),
-    ],
-)
-def test_a_host_that_is_not_like_the_others_is_red(
-    changes: dict[str, Any], name: str, text: str
-) -> None:
-    assert not red({"a": fact(), "b": fact(), "c": fact()})
-    [(found, shown)] = red({"a": fact(), "b": fact(), "c": fact(**changes)}).items()
-    assert found == name and shown.startswith(text)
-
-
-def test_the_same_files_are_the_same_code_whatever_git_says() -> None:
-    assert not red({"a": fact(), "b": fact(commit="no git")})
-
-
-def test_without_gpus_where_they_are_asked_for() -> None:
-    hosts = {"a": fact(gpus=[]), "b": fact(gpus=[])}
-    assert red(hosts, None, "device=cuda") == {"gpus": "device=cuda, and torch finds none on a, b"}
-    assert not red(hosts)
-    assert not red({"a": fact(), "b": fact(gpus=[])}, None, "device=cpu")
-
-
-def test_clocks_are_compared_with_each_other() -> None:
-    hosts = {"a": fact(), "b": fact()}
-    # Ours may be wrong: it takes no part in the training.
-    assert not red(hosts, {"a": 70.0, "b": 70.5})
-    assert red(hosts, {"a": -1.0, "b": 70.0}) == {"clock": "b is 71.0 s ahead of a: set its clock"}
-
-
-def test_many_hosts_are_counted() -> None:
-    facts = {f"n{i}": fact(driver="1" if i else "2") for i in range(64)}
-    assert red(facts) == {"driver": "2 on n0; 1 on n1, n2, n3, n4 and 59 more"}
 
 
 def test_colours_are_for_terminals() -> None:
     checks = [Check("a", True, "fine"), Check("long", False, "bad")]
     assert list(doctor.table(checks, False)) == ["ok   a     fine", "RED  long  bad"]
     assert list(doctor.table(checks, True))[1] == "\033[31mRED\033[0m  long  bad"
-
-
-@pytest.mark.parametrize(
-    "line, message",
-    [
-        (["device=gpu"], "device=gpu is not one of"),
-        (["processes=0"], "processes=0 must be positive"),
-        (["processes=2", "hostfile=hosts"], "the slots in the hostfile"),
-        (["master_port=70000"], "master_port=70000"),
-        (["hostfle=hosts"], "hostfle is not a key of this program; did you mean hostfile"),
-    ],
-)
-def test_bad_lines(line: list[str], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        config(*line)
 
 
 def test_help_needs_no_torch() -> None:
@@ -229,13 +122,3 @@ def test_hosts_that_do_not_answer_are_named_and_the_others_looked_at(
     )
     states = rows(done.stdout)
     assert states["torch"] == "ok" and "gloo" not in states
-
-
-def test_skews_of_hosts_that_have_not_answered_are_unknown(
-    ssh: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", ENVIRONMENT["PATH"])
-    probe = doctor.Probe(doctor.Host("gone", 1), {}, 5)
-    assert math.isnan(probe.skew_seconds())
-    assert "No route to host" in probe.ask("clock")["error"]
-    probe.close()
