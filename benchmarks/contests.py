@@ -18,7 +18,6 @@ from torch import Tensor
 
 Contestant = Callable[..., tuple[Tensor, ...]]
 EPS = 1e-6
-IGNORED = -100
 SMALL_ROWS = (512, 2048)
 """Sizes that torch.compile is not asked for: a lent machine has no time to compile for each."""
 OURS, EAGER = "ours", "eager"
@@ -226,93 +225,5 @@ def swiglu(rows: int, size: int, device: torch.device, dtype: torch.dtype) -> Co
         },
         truth=_hugging_face_swiglu,
         cost={"forward": 3 * moved, "backward": 5 * moved, "full": 8 * moved},
-        absent=rivals.absent,
-    )
-
-
-# Loss head ------------------------------------------------------------------------------------
-
-
-def head(
-    rows: int,
-    size: int,
-    vocab_size: int,
-    masked: float,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Contest:
-    """`masked` is the share of tokens without a target. The collator knows on the host which these
-    are, so ours is told their places; dropping the others is part of its time."""
-    rivals = Rivals(device)
-    n_masked = int(masked * rows)
-    labels = torch.randint(vocab_size, (rows,), device=device)
-    labels[torch.randperm(rows, device=device)[:n_masked]] = IGNORED
-    places = (labels != IGNORED).nonzero().squeeze(1)
-    targets = labels[places]
-    weights = torch.full((len(places),), 1 / len(places), device=device)
-
-    def ours(hidden: Tensor, weight: Tensor) -> tuple[Tensor]:
-        kept = hidden.index_select(0, places)
-        return (FUSED.linear_cross_entropy(kept, weight, targets, weights),)
-
-    def eager(hidden: Tensor, weight: Tensor) -> tuple[Tensor]:
-        logits = F.linear(hidden, weight)
-        wide = torch.promote_types(logits.dtype, torch.float32)
-        return (F.cross_entropy(logits.to(wide), labels),)
-
-    def torch_head(module: Any, hidden: Tensor, weight: Tensor) -> tuple[Tensor]:
-        options = importlib.import_module("torch.nn.modules.linear_cross_entropy_options")
-        return (
-            module.linear_cross_entropy(
-                hidden,
-                weight,
-                labels,
-                ignore_index=IGNORED,
-                options=options.LinearCrossEntropyOptions(),
-            ),
-        )
-
-    def trl(module: Any, hidden: Tensor, weight: Tensor) -> tuple[Tensor]:
-        mask = labels != IGNORED
-        log_probabilities = module.ChunkedLogProbFunction.apply(
-            hidden[mask], weight, None, labels[mask], 1.0, 32768, None, 1.0, ()
-        )[0]
-        return (-log_probabilities.mean(),)
-
-    def quack(module: Any, hidden: Tensor, weight: Tensor) -> tuple[Tensor]:
-        call = module.chunked_linear_cross_entropy
-        return (call(hidden, weight, labels, ignore_index=IGNORED, reduction="mean"),)
-
-    rivals.add(
-        "liger",
-        "liger_kernel.transformers.functional",
-        lambda m: lambda x, w: (m.liger_fused_linear_cross_entropy(x, w, labels),),
-    )
-    rivals.add(
-        "F.linear_cross_entropy",
-        "torch.nn.functional",
-        lambda module: partial(torch_head, module),
-        needs_gpu=False,
-        attribute="linear_cross_entropy",
-    )
-    rivals.add("trl", "trl.kernels.chunked_logprob", lambda module: partial(trl, module))
-    rivals.add("quack", "quack.linear_cross_entropy", lambda module: partial(quack, module))
-    rivals.add(
-        "cce", "cut_cross_entropy", lambda m: lambda x, w: (m.linear_cross_entropy(x, w, labels),)
-    )
-    rivals.add_compiled(eager, rows)
-    product = 2.0 * len(places) * size * vocab_size
-    return Contest(
-        operator="loss head",
-        shape=f"T={rows} D={size} V={vocab_size} masked={masked:g}",
-        leaves=[
-            _randn((rows, size), device, dtype),
-            _randn((vocab_size, size), device, dtype).mul_(size**-0.5),
-        ],
-        seeds=[torch.ones((), device=device)],
-        contestants={OURS: ours, EAGER: eager, **rivals.found},
-        truth=eager,
-        cost={"forward": product, "full": 3 * product},
-        is_product=True,
         absent=rivals.absent,
     )
