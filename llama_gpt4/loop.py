@@ -72,24 +72,26 @@ class Task:
     """Whether a new run evaluates and asks its model before the first step as well."""
 
 
-def fit(
-    engine: Any,
-    task: Task,
-    plan: Plan,
-    config: RunConfig,
-    ranks: Ranks,
-    start: RunState,
-    architecture: dict[str, Any],
-    stop: StopRequest,
-    metrics: Metrics,
-) -> None:
+@dataclass(frozen=True)
+class Course:
+    """What stays the same from a process's first step to its last."""
+
+    engine: Any
+    task: Task
+    plan: Plan
+    config: RunConfig
+    ranks: Ranks
+    metrics: Metrics
+
+
+def fit(course: Course, start: RunState, architecture: dict[str, Any], stop: StopRequest) -> None:
     """Train from `start` to `plan.stop_step`, with metrics and checkpoints on the way.
 
     Raises `InputError` before the update where the loss is not finite, and `Preempted` after a save
     when a signal asked any rank to stop. `run_dir/save`, once it is there, has the next step saved.
     """
-    run_dir, loop = Path(config.run_dir), config.train
-    state, saved_step = start, start.step
+    plan, config, ranks, metrics = course.plan, course.config, course.ranks, course.metrics
+    loop, state, saved_step = config.train, start, start.step
 
     def save() -> None:
         # Decided without a look at the disk, which may look different from another host.
@@ -103,18 +105,18 @@ def fit(
         for report in saver.reports():
             metrics.write({"step": state.step, **report})
 
-    with closing(metrics), Saver(engine, architecture, config, ranks) as saver:
-        if task.looks_first and state.step == 0:
-            _look(engine, task, 0, run_dir, ranks, metrics)
+    with closing(metrics), Saver(course.engine, architecture, config, ranks) as saver:
+        if course.task.looks_first and state.step == 0:
+            _look(course, 0)
         while state.step < plan.stop_step:
-            line, asked = _train_step(engine, task, plan, config, ranks, state.step, stop, saver)
+            line, asked = _train_step(course, state.step, stop, saver)
             state = replace(state, step=state.step + 1)
             done = state.step == plan.stop_step
             if state.step % loop.log_every_steps == 0 or done:
                 metrics.write(line)
             write_saves()
             if _is_due(state.step, loop.eval_every_steps) or done:
-                eval_loss = _look(engine, task, state.step, run_dir, ranks, metrics)
+                eval_loss = _look(course, state.step)
                 if state.is_bettered_by(eval_loss):
                     state = replace(state, best_step=state.step, best_eval_loss=eval_loss)
                     save()
@@ -127,65 +129,43 @@ def fit(
                 raise Preempted(f"saved step {state.step}; the same command resumes there")
 
 
-def _look(
-    engine: Any, task: Task, step: int, run_dir: Path, ranks: Ranks, metrics: Metrics
-) -> float:
+def _look(course: Course, step: int) -> float:
     """Ask and evaluate the model as it is after `step`; its evaluation loss, infinite where there
     are no data for one."""
+    task, ranks = course.task, course.ranks
     if task.sample:
         ranks.progress.at("samples")
-        samples = task.sample(engine)
+        samples = task.sample(course.engine)
         if ranks.rank == 0:  # before the line that a tracker is waiting for
-            store_samples(run_dir, step, samples)
+            store_samples(Path(course.config.run_dir), step, samples)
     if task.evaluate is None:
         return math.inf
-    found = task.evaluate(engine)
-    metrics.write({"step": step, **found})
+    found = task.evaluate(course.engine)
+    course.metrics.write({"step": step, **found})
     return found["eval_loss"]
 
 
 def _train_step(
-    engine: Any,
-    task: Task,
-    plan: Plan,
-    config: RunConfig,
-    ranks: Ranks,
-    step: int,
-    stop: StopRequest,
-    saver: Saver,
+    course: Course, step: int, stop: StopRequest, saver: Saver
 ) -> tuple[dict[str, Any], Asked]:
     """One optimizer step; its line of metrics, and what is asked for on any rank."""
-    began, waited = time.perf_counter(), 0.0
+    began = time.perf_counter()
+    engine, task, plan, ranks = course.engine, course.task, course.plan, course.ranks
     progress = ranks.progress
     progress.step = step + 1
     progress.at("waiting for data")
     rate = learning_rate(
         step,
-        kind=config.schedule.kind,
-        peak=config.optim.lr,
+        kind=course.config.schedule.kind,
+        peak=course.config.optim.lr,
         warmup_steps=plan.warmup_steps,
         total_steps=plan.total_steps,
     )
     engines.set_learning_rate(engine, rate)
-    micro_batches, n = task.batches.micro_batches(step), task.batches.micro_steps(step)
-    measured: list[dict[str, Tensor]] = []
-    batches: list[Any] = []
-    for micro_step in range(n):
-        progress.at("waiting for data")
-        waits = time.perf_counter()
-        batch = next(micro_batches)
-        waited += time.perf_counter() - waits
-        engine.set_gradient_accumulation_boundary(micro_step == n - 1)
-        progress.at("forward pass")
-        parts = task.parts_of(engine, batch)
-        progress.at("backward pass")
-        # DeepSpeed averages gradients over the ranks, while the parts of our loss add up.
-        engine.backward(parts["loss"] * ranks.world_size)
-        measured.append({name: part.detach() for name, part in parts.items()})
-        batches.append(batch)
+    measured, batches, waited = _micro_steps(course, step)
     progress.at("adding the loss up")
     here = Asked(stop.received, saver.is_asked_for, saver.has_failed)
-    totals, asked = _agree(measured, task, batches, step, ranks, here)
+    totals, asked = _agree(course, step, measured, batches, here)
     if asked.failed:
         saver.fail()
     progress.at("update")
@@ -215,12 +195,35 @@ def _train_step(
     }, asked
 
 
+def _micro_steps(course: Course, step: int) -> tuple[list[dict[str, Tensor]], list[Any], float]:
+    """Forward and backward passes of a step: the parts of each, their batches, and the seconds that
+    they have waited for data."""
+    engine, task, progress = course.engine, course.task, course.ranks.progress
+    micro_batches, n = task.batches.micro_batches(step), task.batches.micro_steps(step)
+    measured: list[dict[str, Tensor]] = []
+    batches: list[Any] = []
+    waited = 0.0
+    for micro_step in range(n):
+        progress.at("waiting for data")
+        waits = time.perf_counter()
+        batch = next(micro_batches)
+        waited += time.perf_counter() - waits
+        engine.set_gradient_accumulation_boundary(micro_step == n - 1)
+        progress.at("forward pass")
+        parts = task.parts_of(engine, batch)
+        progress.at("backward pass")
+        # DeepSpeed averages gradients over the ranks, while the parts of our loss add up.
+        engine.backward(parts["loss"] * course.ranks.world_size)
+        measured.append({name: part.detach() for name, part in parts.items()})
+        batches.append(batch)
+    return measured, batches, waited
+
+
 def _agree(
-    measured: list[dict[str, Tensor]],
-    task: Task,
-    batches: list[Any],
+    course: Course,
     step: int,
-    ranks: Ranks,
+    measured: list[dict[str, Tensor]],
+    batches: list[Any],
     here: Asked,
 ) -> tuple[dict[str, float], Asked]:
     """What the parts of the step, `measured` by micro-step, come to over all ranks, and what is
@@ -228,6 +231,7 @@ def _agree(
 
     It comes before the update, so that a loss that is not finite never reaches the weights.
     """
+    ranks = course.ranks
     names = list(measured[0])
     values = _sums(measured)
     is_bad = not all(math.isfinite(value) for value in values)
@@ -241,7 +245,7 @@ def _agree(
     totals, culprits = summed[len(flags) :][: len(names)], summed[len(flags) + len(names) :]
     if any(culprits):
         first = next(rank for rank, bad in enumerate(culprits) if bad)
-        records = [name for batch in batches for name in task.names_of(batch)]
+        records = [name for batch in batches for name in course.task.names_of(batch)]
         more = f" and {len(records) - 8} more" if len(records) > 8 else ""
         shown = ", ".join(records[:8]) + more
         # That rank knows the records; all end with its words, whichever of them reports first.

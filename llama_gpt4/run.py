@@ -172,7 +172,7 @@ def _fit(
 ) -> None:
     from llama_gpt4 import checkpoint
     from llama_gpt4.engine import engine_of
-    from llama_gpt4.loop import fit
+    from llama_gpt4.loop import Course, fit
     from llama_gpt4.metrics import Metrics
 
     require_room(config, subject.n_parameters)
@@ -186,7 +186,8 @@ def _fit(
     if ranks.rank == 0 and config.tracking.kind == "wandb":
         start = replace(start, wandb_id=run_id(Path(config.run_dir), start.wandb_id))
     metrics = whole_run.enter_context(Metrics(config, ranks, start.step, plan.stop_step))
-    fit(engine, subject.task, plan, config, ranks, start, subject.described, StopRequest(), metrics)
+    course = Course(engine, subject.task, plan, config, ranks, metrics)
+    fit(course, start, subject.described, StopRequest())
 
 
 def _log_to_file(run_dir: Path, rank: int) -> None:

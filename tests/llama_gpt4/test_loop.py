@@ -14,7 +14,7 @@ from llama_gpt4.checkpoint import RunState
 from llama_gpt4.config import LaunchConfig, TrainConfig
 from llama_gpt4.engine import engine_of
 from llama_gpt4.errors import InputError
-from llama_gpt4.loop import Task, fit
+from llama_gpt4.loop import Course, Task, fit
 from llama_gpt4.metrics import Metrics
 from llama_gpt4.program import StopRequest
 from llama_gpt4.publication import saved_steps
@@ -80,7 +80,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_and_is_not_saved(
     )
     Path(config.run_dir).mkdir(parents=True, exist_ok=True)
     plan = Plan(total_steps=10, warmup_steps=0, stop_step=10)
-    metrics = Metrics(config, ranks, 0, 10)
+    course = Course(engine, task, plan, config, ranks, Metrics(config, ranks, 0, 10))
     with pytest.raises(InputError, match=r"gradient of step 3 is not finite although its loss is"):
-        fit(engine, task, plan, config, ranks, RunState(0, ""), {}, StopRequest(), metrics)
+        fit(course, RunState(0, ""), {}, StopRequest())
     assert saved_steps(Path(config.run_dir)) == [2]
