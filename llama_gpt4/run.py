@@ -127,13 +127,14 @@ def train(training: Training, config: RunConfig, prepared: Prepared, report: Exi
     from llama_gpt4 import checkpoint  # after joining: DeepSpeed decides on its device on import
     from llama_gpt4.export import export
     from llama_gpt4.heartbeat import Heartbeat
+    from llama_gpt4.numerics import fix_numerics
 
     run_dir = Path(config.run_dir)
     if report.run_dir is None:  # rank 0 is here as well, so the directory is ours
         report.run_dir = run_dir
         _log_to_file(run_dir, ranks.rank)
     _require_shared(config, ranks)
-    _fix_numerics(config, ranks)
+    fix_numerics(config, ranks)
     subject = training.subject(config, prepared, ranks)  # what cannot run here says so now
     good = checkpoint.last_good(run_dir, ranks, subject.described)
     start = checkpoint.RunState(0, prepared.fingerprint)
@@ -232,27 +233,6 @@ def _require_shared(config: RunConfig, ranks: "Ranks") -> None:
     if blind:
         hint = f"; {ranks.host} does not see it" if not sees else ""
         raise InputError(f"run_dir={config.run_dir} must be on storage that all hosts share{hint}")
-
-
-def _fix_numerics(config: RunConfig, ranks: "Ranks") -> None:
-    import torch
-
-    from llama_gpt4.engine import DTYPES
-    from llama_gpt4.numerics import medium_is_exact
-
-    if (
-        DTYPES[config.precision.dtype] is torch.bfloat16
-        and ranks.device.type == "cuda"
-        and not torch.cuda.is_bf16_supported(including_emulation=False)
-    ):
-        name = torch.cuda.get_device_name(ranks.device)
-        raise InputError(f"precision.dtype=bfloat16, but {name} has none: use float32")
-    torch.manual_seed(config.seed)
-    if config.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-    if config.precision.float32_matmul == "medium" and medium_is_exact(ranks):
-        torch.set_float32_matmul_precision("medium")
 
 
 def _require_same_data(good: Any, prepared: Prepared) -> None:
