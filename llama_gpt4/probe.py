@@ -88,60 +88,57 @@ def clock() -> dict[str, Any]:
     return {"seconds": time.time()}
 
 
-def all_reduce(
-    processes: int,
-    first_rank: int,
-    world_size: int,
-    address: str,
-    port: int,
-    device: str,
-    n_bytes: int,
-    timeout_seconds: float,
-) -> dict[str, Any]:
-    """Start this host's ranks; they meet all others and add up `n_bytes` of float32 each.
+@dataclass(frozen=True, kw_only=True)
+class Meeting:
+    """Where and how this host's ranks meet all others."""
+
+    first_rank: int
+    """Of this host."""
+    world_size: int
+    address: str
+    port: int
+    device: str
+    n_bytes: int
+    """Of the float32 numbers that each rank adds to those of the others."""
+    timeout_seconds: float
+
+
+def all_reduce(processes: int, **meeting: Any) -> dict[str, Any]:
+    """Start this host's ranks; they meet all others, as the keys of `Meeting` say, and add up.
 
     The answer is the `seconds` of one all-reduce, by rank 0 or else by this host's first rank.
     """
-    of_rank = partial(_rank, first_rank, world_size, address, port, device, n_bytes)
+    of_rank = partial(_rank, Meeting(**meeting))
     with ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), end_with_parent
     ) as ranks:
-        seconds = list(ranks.map(partial(of_rank, timeout_seconds), range(processes)))
+        seconds = list(ranks.map(of_rank, range(processes)))
     return {"seconds": seconds[0]}
 
 
-def _rank(
-    first_rank: int,
-    world_size: int,
-    address: str,
-    port: int,
-    device: str,
-    n_bytes: int,
-    timeout_seconds: float,
-    local_rank: int,
-) -> float:
+def _rank(meeting: Meeting, local_rank: int) -> float:
     import torch
     import torch.distributed as dist
 
-    rank = first_rank + local_rank
+    rank = meeting.first_rank + local_rank
     place = torch.device("cpu")
-    if device == "cuda":
+    if meeting.device == "cuda":
         place = torch.device("cuda", local_rank)
         torch.cuda.set_device(place)
     dist.init_process_group(
-        "nccl" if device == "cuda" else "gloo",
-        init_method=f"tcp://{address}:{port}",
+        "nccl" if meeting.device == "cuda" else "gloo",
+        init_method=f"tcp://{meeting.address}:{meeting.port}",
         rank=rank,
-        world_size=world_size,
-        timeout=timedelta(seconds=timeout_seconds),
+        world_size=meeting.world_size,
+        timeout=timedelta(seconds=meeting.timeout_seconds),
     )
-    values = torch.empty(n_bytes // 4, device=place)
-    expected = world_size * (world_size + 1) / 2
+    values = torch.empty(meeting.n_bytes // 4, device=place)
+    expected = meeting.world_size * (meeting.world_size + 1) / 2
     taken = []
     for _ in range(1 + REPEATS):
         values.fill_(rank + 1)
         dist.barrier()
-        if device == "cuda":
+        if meeting.device == "cuda":
             torch.cuda.synchronize()
         began = time.perf_counter()
         dist.all_reduce(values)

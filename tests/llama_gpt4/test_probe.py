@@ -56,7 +56,16 @@ def test_other_code_has_another_digest(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.e2e
 def test_ranks_meet_and_add_up() -> None:
-    answer = all_reduce(2, 0, 2, "127.0.0.1", free_port(), "cpu", 2**20, 60)
+    answer = all_reduce(
+        2,
+        first_rank=0,
+        world_size=2,
+        address="127.0.0.1",
+        port=free_port(),
+        device="cpu",
+        n_bytes=2**20,
+        timeout_seconds=60,
+    )
     assert answer["seconds"] > 0
 
 
