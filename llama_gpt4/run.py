@@ -102,11 +102,14 @@ def run(training: Training, arguments: Sequence[str], report: ExitReport) -> Non
     if rank > 0 or (is_launched and "--prepare" not in arguments):
         # What the data give cause to warn of is said once, by whoever reads them first.
         logging.getLogger().addHandler(logging.NullHandler())
+    run_dir = Path(config.run_dir)
+    if is_launched:
+        report.run_dir = run_dir
     prepared = training.prepare(config)
     if "--prepare" in arguments:
+        report.run_dir = None  # that the data are there is not yet the end of the run
         print(*training.report_lines(prepared), sep="\n", flush=True)
         return
-    run_dir = Path(config.run_dir)
     if rank == 0 and not is_launched:
         hold(run_dir)
         freeze(config)

@@ -1,6 +1,7 @@
 """What a run does before its processes meet; the rest: tests/distributed and tests/e2e."""
 
 import fcntl
+import json
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from llama_gpt4.compose import compose_training
 from llama_gpt4.errors import InputError
 from llama_gpt4.frozen_config import freeze
 from llama_gpt4.prepare import cache_key
-from llama_gpt4.program import ExitReport
+from llama_gpt4.program import ExitReport, run_program
 
 from ..command import ENVIRONMENT, FAST
 
@@ -82,3 +83,30 @@ def test_no_process_group_waits_while_data_are_prepared(tmp_path: Path) -> None:
 
 def holds_open(pid: int, path: Path) -> bool:
     return any(link.resolve() == path for link in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_what_stops_the_preparation_is_in_the_exit_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "end_with_parent", lambda: None)  # it would outlive this test
+    frozen = freeze(
+        compose_training([f"run_dir={tmp_path}/run", f"data.files=[{tmp_path}/gone.json]"])
+    )
+    given = ["--resolved", str(frozen), "--prepare"]
+    assert run_program("train", lambda report: run.run(train.TRAINING, given, report)) == 2
+    said = json.loads((tmp_path / "run" / "exit.json").read_text())
+    assert said == {"code": 2, "message": f"{tmp_path}/gone.json does not exist"}
+    assert capsys.readouterr().err == f"llama-gpt4 train: {said['message']}\n"
+
+
+def test_a_preparation_that_succeeds_is_not_the_end_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "end_with_parent", lambda: None)
+    frozen = freeze(compose_training([f"run_dir={tmp_path}/run"]))
+    ready = replace(
+        train.TRAINING, prepare=lambda config: None, report_lines=lambda prepared: ["ready"]
+    )
+    given = ["--resolved", str(frozen), "--prepare"]
+    assert run_program("train", lambda report: run.run(ready, given, report)) == 0
+    assert not (tmp_path / "run" / "exit.json").exists()
