@@ -31,11 +31,15 @@ def require_room(config: RunConfig, n: int) -> None:
     free = shutil.disk_usage(config.run_dir).free
     if free < missing * checkpoint_bytes + model_bytes:
         raise InputError(
-            f"run_dir={config.run_dir} has {free / 1e9:,.1f} GB free, and {missing} more "
-            f"checkpoints of {checkpoint_bytes / 1e9:,.1f} GB and the model of "
-            f"{model_bytes / 1e9:,.1f} GB must fit: choose another disk, or lower "
-            "train.keep_checkpoints"
+            f"run_dir={config.run_dir} has {_size(free)} free, and {missing} more checkpoints "
+            f"of {_size(checkpoint_bytes)} and the model of {_size(model_bytes)} must fit: choose "
+            "another disk, or lower train.keep_checkpoints"
         )
+
+
+def _size(n_bytes: int) -> str:
+    unit, name = (10**9, "GB") if n_bytes >= 10**9 else (10**6, "MB")
+    return f"{n_bytes / unit:,.1f} {name}"
 
 
 @contextmanager

@@ -40,7 +40,8 @@ def test_there_must_be_room_for_all_that_is_written(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, needed))
     require_room(config, n)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, needed - 1))
-    with pytest.raises(InputError, match=f"{checkpoints} more checkpoints .* and the model"):
+    needs = rf"{checkpoints} more checkpoints of 12\.0 MB and the model of {model_bytes}\.0 MB must"
+    with pytest.raises(InputError, match=needs):
         require_room(config, n)
 
 
