@@ -40,6 +40,10 @@ def _bad_value(schema: type, error: OmegaConfBaseException) -> str:
         return f"{key} is a list: write {key}=[…], also for a single value"
     if key in mappings(schema):
         return no_mapping(str(key))
+    kind = dict(keys_of(schema)).get(str(key))
+    if is_dataclass(kind):
+        names = ", ".join(field.name for field in fields(kind))
+        return f"{key} is a group of keys: write {key}.<key>=…, with one of {names}"
     return f"{key}: {reason[0].lower()}{reason[1:]}"
 
 

@@ -17,6 +17,7 @@ from llama_gpt4.errors import InputError
         ("data.weights=2", "data.weights is a list: write data.weights=[…]"),
         ("data.weights=[1,x]", "data.weights[1]: value 'x' of type 'str' could not be converted"),
         ("zero.deepspeed=x", "zero.deepspeed is a mapping: write zero.deepspeed={name: …}"),
+        ("schedule=3", "schedule is a group of keys: write schedule.<key>=…, with one of kind, "),
         ("model=from_path", "model.path has no value"),
     ],
 )
