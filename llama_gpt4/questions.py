@@ -52,6 +52,7 @@ def read_questions(file: str, key: str = "questions") -> list[Question]:
         raise InputError(f"{key}={file} does not exist")
     questions: list[Question] = []
     first: dict[str, str] = {}
+    repeated: list[tuple[str, str]] = []
     for index, value in json_values(read_bytes(file), file):
         name = record_name(file, index)
         for question in questions_of(value, name):
@@ -66,9 +67,15 @@ def read_questions(file: str, key: str = "questions") -> list[Question]:
                     "give it another"
                 )
             else:
-                log.warning("%s asks the same as %s: it is answered once", name, before)
+                repeated.append((name, before))
     if not questions:
         raise InputError(f"{file} holds no question")
+    if repeated:
+        log.warning(
+            "%s asks the same as %s%s: what comes again counts once",
+            *repeated[0],
+            f", and {len(repeated) - 1:,} more such" if len(repeated) > 1 else "",
+        )
     return questions
 
 

@@ -171,7 +171,15 @@ def test_what_is_no_question_is_named_in_one_line(tmp_path, values, message):
 def test_a_question_without_an_id_that_comes_again_is_asked_once(tmp_path, caplog):
     path = write(tmp_path, [{"text": "a"}, {"text": "b"}, {"instruction": "a"}])
     assert [question.instruction for question in read_questions(path)] == ["a", "b"]
-    assert "asks the same as" in caplog.text
+    [said] = caplog.messages
+    assert said == f"{path} record 3 asks the same as {path} record 1: what comes again counts once"
+
+
+def test_many_that_come_again_are_one_line(tmp_path, caplog):
+    path = write(tmp_path, [{"text": "a"}] * 1_500)
+    assert len(read_questions(path)) == 1
+    [said] = caplog.messages
+    assert "and 1,498 more such" in said
 
 
 @pytest.mark.parametrize(
