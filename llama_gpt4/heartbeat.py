@@ -193,7 +193,7 @@ def explanation(
     start = f"nothing has moved for {seconds:g} s (launch.hang_seconds)"
     stopped = sorted(silent | set(range(world_size)) - beats.keys())
     if stopped:
-        who = ", ".join(place(rank, beats.get(rank)) for rank in stopped)
+        who = ", ".join(place(rank, beats.get(rank), "last seen in ") for rank in stopped)
         return f"{start}, and no sign of life comes from {who}: stopped, or its host is", stopped
     fewest = min(beat.collectives for beat in beats.values())
     behind = [rank for rank, beat in sorted(beats.items()) if beat.collectives == fewest]
@@ -209,19 +209,21 @@ def explanation(
     )
 
 
-def place(rank: int, beat: Beat | None) -> str:
-    """A rank in words: its host, step and phase, where it has said them."""
+def place(rank: int, beat: Beat | None, seen: str = "") -> str:
+    """A rank in words: its host, step and phase, where it has said them; `seen` says how old that
+    is."""
     if beat is None:
         return f"rank {rank}"
-    return f"rank {rank} on {beat.host} (step {beat.step}, {beat.phase})"
+    return f"rank {rank} on {beat.host} ({seen}step {beat.step}, {beat.phase})"
 
 
 def described(beat: Beat, calls: int = 0) -> str:
     """What a rank said last, with its stack, or the innermost `calls` of it."""
+    moves = f"still for {beat.still_seconds:.0f} s" if beat.stack else "moving when it last wrote"
     head = (
         f"{place(beat.rank, beat)}, process {beat.pid}, {beat.collectives} collectives begun"
         f"{f', the last {beat.last_collective}' if beat.last_collective else ''}, "
-        f"still for {beat.still_seconds:.0f} s:\n"
+        f"{moves}:\n"
     )
     return head + "".join(beat.stack[-calls:]) + "\n"
 

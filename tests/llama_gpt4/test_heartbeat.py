@@ -46,7 +46,7 @@ def test_who_has_begun_the_fewest_collectives_stands() -> None:
 def test_who_gives_no_sign_of_life_is_named_first() -> None:
     message, culprits = said(beats(41, 40, 41), 2)
     assert culprits == [2]
-    assert "no sign of life comes from rank 2 on host1 (step 12, backward pass)" in message
+    assert "from rank 2 on host1 (last seen in step 12, backward pass): stopped" in message
 
 
 def test_a_rank_without_a_heartbeat_is_one_without_life() -> None:
@@ -70,6 +70,11 @@ def test_what_is_shown_of_a_rank_ends_with_its_stack() -> None:
     assert text.startswith("rank 0 on a (step 12, backward pass), process 17, 40 collectives begun")
     assert "the last gloo:all_reduce, still for 61 s:\n" in text
     assert text.rstrip().endswith("in backward")
+
+
+def test_who_was_stopped_while_moving_is_not_said_to_stand() -> None:
+    text = described(replace(ONE, still_seconds=0.0, stack=[]))
+    assert "moving when it last wrote:\n" in text and "still for" not in text
 
 
 def ranks(world_size: int = 1) -> Ranks:
