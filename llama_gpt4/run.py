@@ -149,7 +149,9 @@ def train(training: Training, config: RunConfig, prepared: Prepared, report: Exi
         if start.step == 0:
             _keep_tokenizer(prepared, run_dir)
         _keep_report(prepared, run_dir)
-        print(start_line(config, subject, plan, ranks, start.step), flush=True)
+        begins = start_line(config, subject, plan, ranks, start.step)
+        print(begins, flush=True)
+        log.info(begins)
     with ExitStack() as whole_run, lever_for_memory(config):
         with Heartbeat(run_dir, ranks, report, config.launch.hang_seconds, command):
             if start.step < plan.stop_step:
@@ -207,6 +209,8 @@ def _log_to_file(run_dir: Path, rank: int) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.setLevel(logging.INFO)
+    # DeepSpeed looks for libraries by compiling against them, and each try would have two lines.
+    logging.getLogger("compilers").setLevel(logging.WARNING)
     root.addHandler(handler)
     if rank == 0:
         console = logging.StreamHandler()
@@ -270,6 +274,8 @@ def _keep_report(prepared: Prepared, run_dir: Path) -> None:
 def start_line(config: RunConfig, subject: Subject, plan: Plan, ranks: "Ranks", start: int) -> str:
     """What is about to be trained, in a line."""
     resumed = f", resuming after step {start}" if start else ""
+    if start >= plan.stop_step:
+        resumed = f", nothing left to train: step {start} is saved"
     return (
         f"{config.name}: {subject.n_parameters:,} parameters, "
         f"vocabulary {subject.described['vocab_size']:,}; "

@@ -7,6 +7,7 @@ part in collectives, which are not safe from two threads: the ranks' threads mee
 on the collective that every step has anyway.
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -26,6 +27,8 @@ from llama_gpt4.publication import Kept
 from llama_gpt4.ranks import Ranks, from_all, sum_over_ranks
 from llama_gpt4.staging import Staging
 from llama_gpt4.zero_state import Fragment
+
+log = logging.getLogger(__name__)
 
 LAST_SECONDS = 60.0
 """How much later a run that fails ends for a checkpoint that is being written, at most."""
@@ -200,3 +203,4 @@ class Saver:
         kept = Kept(loop.keep_checkpoints, loop.keep_checkpoint_bytes, save.state.best_step)
         publication.remove_old(Path(self._config.run_dir), kept)
         save.seconds = time.perf_counter() - save.began
+        log.info("saved step %d in %.1f s", save.state.step, save.seconds)

@@ -102,13 +102,19 @@ def test_training_goes_on_while_a_checkpoint_is_written(
     assert load_file(folder / PART).keys() == kinds
 
 
-def test_a_save_waits_for_the_one_before_and_old_ones_go(engine: Any, config: TrainConfig) -> None:
+def test_a_save_waits_for_the_one_before_and_old_ones_go(
+    engine: Any, config: TrainConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     update(engine)
     with Saver(engine, {}, config, RANKS) as saver:
         for step in range(1, 5):
             saver.save(RunState(step, "", best_step=1))
         saver.finish()
         assert [report["saved_step"] for report in saver.reports()] == [1, 2, 3, 4]
+    assert [line.split(" in ")[0] for line in caplog.messages] == [
+        f"saved step {n}" for n in (1, 2, 3, 4)
+    ]
     run_dir = Path(config.run_dir)
     assert sorted(os.listdir(run_dir / "checkpoints")) == ["step-1", "step-3", "step-4"]
 
