@@ -1,5 +1,6 @@
 """The audit of prepared data for people: tables of 80 columns, a JSON file and a picture."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from llama_gpt4.config import TrainConfig
+from llama_gpt4.evaluation.labels import short_names
 from llama_gpt4.examples import BEYOND_ROW, Examples, Prepared, Report, row_advice
 from llama_gpt4.files import bytes_aside, write_json
 from llama_gpt4.packing import best_fit
@@ -134,11 +136,12 @@ def draw_lengths(path: Path, report: Report, row_tokens: int) -> None:
 
 def _finding_lines(report: Report) -> Iterator[str]:
     yield f"{'finding':<19} {'policy':<6} {'found':>7} {'dropped':>8}  first"
+    names = _names(report)
     for rule, finding in report["findings"].items():
         first = ""
         if finding["records"]:
             place = finding["records"][0]
-            first = f"{_short(place['file'])} {place['record']}"
+            first = f"{names[place['file']]} {place['record']}"
         yield (
             f"{rule:<19} {finding['policy']:<6} {finding['found']:>7,} {finding['dropped']:>8,}"
             f"  {first}"
@@ -147,18 +150,20 @@ def _finding_lines(report: Report) -> Iterator[str]:
 
 def _source_lines(report: Report) -> Iterator[str]:
     yield f"{'file':<{NAME_COLUMNS}} {'records':>9} {'used':>9}  language of its answers"
+    names = _names(report)
     for source in report["sources"]:
         yield (
-            f"{_short(source['file']):<{NAME_COLUMNS}} {source['read']:>9,} {source['used']:>9,}"
+            f"{names[source['file']]:<{NAME_COLUMNS}} {source['read']:>9,} {source['used']:>9,}"
             f"  {source['language'] or 'mixed'}"
         )
 
 
 def _epoch_lines(report: Report) -> Iterator[str]:
     yield f"{'by data.weights':<{NAME_COLUMNS}} {'weight':>9} {'an epoch':>9}"
+    names = _names(report)
     for source in report["sources"]:
         yield (
-            f"{_short(source['file']):<{NAME_COLUMNS}} {source['weight']:>9g} "
+            f"{names[source['file']]:<{NAME_COLUMNS}} {source['weight']:>9g} "
             f"{source['in_epoch']:>9,}"
         )
     epoch = report["epoch"]
@@ -189,6 +194,12 @@ def _as_json(found: Sequence[Batching]) -> dict[str, Any]:
     return {b.name: {"rows": b.rows, "padding_share": b.padding_share} for b in found}
 
 
-def _short(file: str) -> str:
-    name = Path(file).name
-    return name if len(name) <= NAME_COLUMNS else f"…{name[1 - NAME_COLUMNS :]}"
+def _names(report: Report) -> dict[str, str]:
+    """Each file by its name; where several have it, from where their paths differ."""
+    names = {source["file"]: Path(source["file"]).name for source in report["sources"]}
+    seen = Counter(names.values())
+    names |= short_names(file for file, name in names.items() if seen[name] > 1)
+    return {
+        file: name if len(name) <= NAME_COLUMNS else f"…{name[1 - NAME_COLUMNS :]}"
+        for file, name in names.items()
+    }

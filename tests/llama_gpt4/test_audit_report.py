@@ -51,6 +51,28 @@ def test_weights_are_shown_beside_what_they_weigh(config_for) -> None:
     assert kept["train"]["epoch"]["examples"] == sum(in_epoch)
 
 
+def test_files_of_one_name_are_told_apart(config_for, tmp_path) -> None:
+    files = []
+    for folder, n in (("en", 1), ("zh", 2)):
+        path = tmp_path / folder / "data.json"
+        path.parent.mkdir()
+        path.write_text(
+            json.dumps(
+                [{"instruction": f"{folder} {i}", "output": ""} for i in range(n)]
+                + [{"instruction": folder, "output": folder}]
+            )
+        )
+        files.append(str(path))
+    config = config_for(**{"data.files": [*files, "sample:en"]})
+    prepared = prepare(config)
+    lines = list(audit_lines(prepared, batchings(prepared, config)))
+    table = {line.split()[0]: line.split() for line in lines if line}
+    assert table["en/data.json"][1:3] == ["2", "1"]
+    assert table["zh/data.json"][1:3] == ["3", "1"]
+    assert table["sample:en"][1:3] == ["115", "115"]
+    assert table["empty_output"][-2:] == ["en/data.json", "0"]
+
+
 def test_both_parts_are_shown(config_for) -> None:
     config = config_for(**{"data.validation.share": 0.2})
     prepared = prepare(config)
