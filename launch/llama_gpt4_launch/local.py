@@ -68,8 +68,8 @@ def run(program: str, arguments: Sequence[str], report: ExitReport) -> None:
         code = children.run([command] * n, _environments(n), lock)
     if code is ExitCode.DONE:
         return
-    # The processes have said what went wrong; their parent only passes their code on.
-    report.write(code, "see the lines above it on the terminal, or the logs")
+    # The processes have said what went wrong; their parent passes their code on.
+    report.write(code, children.last_words(code))
     if is_new:
         give_back(run_dir, code)
     sys.exit(code)
@@ -131,6 +131,14 @@ class Processes:
             if self._report.write(ExitCode.BUG, message):
                 # On a line of its own: the progress bar that stood there will not end it.
                 print(f"\nllama-gpt4 {self._program}: {message}", file=sys.stderr, flush=True)
+
+    def last_words(self, code: ExitCode) -> str:
+        """For `exit.json`, where none of them lived long enough to write it."""
+        if signal.SIGINT in self._received:
+            return "interrupted"
+        if code is ExitCode.PREEMPTED:
+            return "asked to stop; there was nothing to save yet"
+        return "ended without a report: the terminal or the logs have the last lines"
 
     def _worst_code(self) -> ExitCode:
         codes = [child.returncode for child in self._children]

@@ -50,11 +50,10 @@ def run(arguments: Sequence[str], report: ExitReport) -> None:
         lock = os.open(os.devnull, os.O_RDONLY)  # the first host holds the directory for all
         report.run_dir = Path(config.run_dir)
     rank = [sys.executable, "-m", "llama_gpt4_launch.rank", "--resolved", str(options.resolved)]
-    code = Processes(report, config.program).run(
-        [rank] * options.processes, _environments(options), lock
-    )
+    ranks = Processes(report, config.program)
+    code = ranks.run([rank] * options.processes, _environments(options), lock)
     if code is not ExitCode.DONE:
-        report.write(code, "see the lines above it on the terminal, or the logs")
+        report.write(code, ranks.last_words(code))
         sys.exit(code)
 
 

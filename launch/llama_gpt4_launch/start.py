@@ -27,10 +27,11 @@ def prepare_run(config: RunConfig, report: ExitReport) -> int:
     report.run_dir = run_dir
     module = PROGRAMS[config.program].module
     command = [sys.executable, "-m", module, "--resolved", str(frozen), "--prepare"]
-    code = Processes(report, config.program).run([command], [dict(os.environ)], lock)
+    preparing = Processes(report, config.program)
+    code = preparing.run([command], [dict(os.environ)], lock)
     if code is ExitCode.DONE:
         return lock
-    report.write(code, "the data could not be prepared; see the lines above it on the terminal")
+    report.write(code, preparing.last_words(code))
     if is_new:
         give_back(run_dir, code)
     sys.exit(code)

@@ -156,14 +156,19 @@ def test_those_that_cannot_listen_yet_count_as_preempted(
     report: ExitReport, tmp_path: Path
 ) -> None:
     later(0.5, signal.SIGTERM)
-    assert run(Processes(report, "train"), tmp_path, "import time; time.sleep(60)") == 75
+    processes = Processes(report, "train")
+    code = run(processes, tmp_path, "import time; time.sleep(60)")
+    assert code == 75
+    assert processes.last_words(code) == "asked to stop; there was nothing to save yet"
 
 
 def test_a_second_ctrl_c_ends_those_that_do_not_listen(report: ExitReport, tmp_path: Path) -> None:
     deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
     later(0.7, signal.SIGINT, times=2)
     began = time.monotonic()
-    assert run(Processes(report, "train"), tmp_path, deaf) == 1
+    processes = Processes(report, "train")
+    code = run(processes, tmp_path, deaf)
+    assert code == 1 and processes.last_words(code) == "interrupted"
     assert time.monotonic() - began < 15
 
 
