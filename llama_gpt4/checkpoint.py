@@ -144,6 +144,7 @@ def last_good(run_dir: Path, ranks: Ranks, architecture: dict[str, Any]) -> Chec
     if ranks.rank == 0:
         remove_unfinished(run_dir)
     others: list[int] = []
+    found: Checkpoint | str | None = None
     while (step := _newest_but(others, run_dir, ranks)) is not None:
         folder = step_folder(run_dir, step)
         found = _examined(folder, ranks)
@@ -165,6 +166,8 @@ def last_good(run_dir: Path, ranks: Ranks, architecture: dict[str, Any]) -> Chec
             f"the checkpoints in {run_dir} are of another model ({difference}), as one that was "
             "trained on other data: choose another run_dir, or bring the files back"
         )
+    if found is not None:
+        log.warning("no checkpoint in %s is intact: training begins anew", run_dir)
     return None
 
 
@@ -185,7 +188,9 @@ def _examined(folder: Path, ranks: Ranks) -> Checkpoint | str:
         checkpoint = Checkpoint(folder)
         if damaged := checkpoint.damaged_files(ranks.rank, ranks.world_size):
             fault = f"{damaged[0]} is damaged or missing"
-    except (InputError, OSError) as error:
+    except InputError:
+        fault = "manifest.json is missing, damaged or another version's"
+    except OSError as error:
         fault = str(error)
     return next((fault for fault in from_all(fault, ranks) if fault), None) or checkpoint
 
