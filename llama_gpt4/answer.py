@@ -266,14 +266,17 @@ def as_text(arguments: Sequence[str]) -> list[str]:
 
 
 def quote_values(arguments: Sequence[str], keys: Mapping[str, str]) -> list[str]:
-    """`arguments`, those of `keys` renamed and quoted, so that Hydra takes their text as it stands.
+    """`arguments`, those of `keys` renamed and quoted, so that Hydra takes their text as it stands;
+    `null` stays what it is.
 
     Its grammar gives commas, braces and quotes a meaning and knows no letters but A to Z.
     """
+
+    def quoted(value: str) -> str:
+        return value if value == "null" else QuotedString(value, Quote.single).with_quotes()
+
     return [
-        f"{keys[key]}={QuotedString(value, Quote.single).with_quotes()}"
-        if equals and key in keys and value
-        else argument
+        f"{keys[key]}={quoted(value)}" if equals and key in keys and value else argument
         for argument in arguments
         for key, equals, value in [argument.partition("=")]
     ]

@@ -245,10 +245,11 @@ def test_a_question_that_does_not_fit_is_named(folder, tmp_path, capsys):
 
 def test_paths_are_taken_to_the_letter():
     keys = {"model": "model.path", "output": "output"}
-    given = ["model=a, 'b'\\ {c}", "output=", "seed=1", "--help", "modelling=x"]
+    given = ["model=a, 'b'\\ {c}", "output=", "model=null", "seed=1", "--help", "modelling=x"]
     assert quote_values(given, keys) == [
         "model.path='a, \\'b\\'\\ {c}'",
         "output=",
+        "model.path=null",
         "seed=1",
         "--help",
         "modelling=x",
