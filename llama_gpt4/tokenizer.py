@@ -71,8 +71,8 @@ class Tokenizer:
         files = [path / name for name in names if (path / name).is_file()]
         if not files:
             raise InputError(
-                f"{path} is no tokenizer, nor a folder with tokenizer.model or tokenizer.json: set "
-                "tokenizer.path to one"
+                f"{path} is no tokenizer, nor a folder with tokenizer.model or tokenizer.json: "
+                "name one by the key `tokenizer` or `tokenizer.path`"
             )
         if files[0].suffix != ".json":
             try:
