@@ -93,7 +93,10 @@ def load_resolved(path: Path) -> RunConfig:
             f"{path}: program={_shown(program)} is not one of {', '.join(PROGRAMS)}: it is no "
             "config.yaml of a run directory, or of one by an older version"
         )
-    return to_object(PROGRAMS[program].config_class(), frozen)
+    try:
+        return to_object(PROGRAMS[program].config_class(), frozen)
+    except InputError as error:  # a key has come or gone since, which the command line cannot mend
+        raise InputError(f"{path} is not as this version writes it: {error}") from error
 
 
 def config_hash(config: RunConfig) -> str:

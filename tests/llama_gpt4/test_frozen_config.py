@@ -14,6 +14,13 @@ def test_a_frozen_configuration_reads_back_the_same(tmp_path: Path) -> None:
     assert load_resolved(freeze(config)) == config
 
 
+def test_the_config_of_another_version_is_named(tmp_path: Path) -> None:
+    frozen = freeze(compose_training([f"run_dir={tmp_path}/run"]))
+    frozen.write_text(frozen.read_text().replace("seed:", "sead:"))
+    with pytest.raises(InputError, match=rf"^{frozen} is not as this version writes it: s[ea]+d "):
+        load_resolved(frozen)
+
+
 def test_another_configuration_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     here = f"run_dir={tmp_path}/run"
     freeze(compose_training([here, "optim.lr=1"]))  # nothing has trained there yet
