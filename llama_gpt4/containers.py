@@ -1,18 +1,22 @@
 """What records come in besides plain JSON and JSONL: gzip, Zstandard, Parquet, folders that
 `datasets` saved, and data sets of the Hugging Face hub.
 
-All become bytes, and their first ones say what they are: whoever reads, hashes or names a file need
-not know where it came from.
+All become bytes, piece by piece, and the first ones say what they are: whoever reads, hashes or
+names a file need not know where it came from, and no file has to fit into memory.
 """
 
 import gzip
 import io
 import json
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from llama_gpt4.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow
 
 GZIP = b"\x1f\x8b"
 ZSTANDARD = b"\x28\xb5\x2f\xfd"
@@ -23,24 +27,30 @@ STATE = "state.json"
 """Names the Arrow files of a folder that `datasets` has saved."""
 HUB = "hub:"
 """Before `owner/name`, or `owner/name:split`; the split is `train` where none is named."""
+PIECE_BYTES = 2**20
+"""Read at a time."""
+TABLE_ROWS = 1000
+"""Of a table, turned into records at a time."""
+
+Rows = list[dict[str, Any]]
 
 
-def decompressed(content: bytes, file: str) -> bytes:
-    """`content`, or what was compressed in it; `file` is what messages call it."""
+def file_pieces(path: Path, file: str) -> Iterator[bytes]:
+    """What is in the file at `path`, decompressed; `file` is what messages call it."""
+    with open(path, "rb") as raw:
+        magic = raw.read(4)
     try:
-        if content.startswith(GZIP):
-            return gzip.decompress(content)
-        if content.startswith(ZSTANDARD):
-            import pyarrow
-
-            with pyarrow.CompressedInputStream(pyarrow.BufferReader(content), "zstd") as stream:
-                return stream.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{file} is a damaged or cut compressed file: {error}") from None
-    return content
+        with _opened(path, magic) as stream:
+            yield from _pieces(stream)
+    except (EOFError, zlib.error) as error:
+        raise _damaged(file, error) from None
+    except OSError as error:
+        if magic.startswith((GZIP, ZSTANDARD)):
+            raise _damaged(file, error) from None
+        raise
 
 
-def folder_content(folder: Path, file: str) -> bytes:
+def folder_pieces(folder: Path, file: str) -> Iterator[bytes]:
     """The Arrow files of a data set that `save_to_disk` wrote, one after the other."""
     if (folder / "dataset_dict.json").is_file():
         splits = ", ".join(json.loads((folder / "dataset_dict.json").read_text())["splits"])
@@ -54,12 +64,14 @@ def folder_content(folder: Path, file: str) -> bytes:
                 f"{file} is a selection of rows that are not in order: save it once more after "
                 "flatten_indices()"
             )
-        return b"".join((folder / part["filename"]).read_bytes() for part in state["_data_files"])
+        for part in state["_data_files"]:
+            with open(folder / part["filename"], "rb") as stream:
+                yield from _pieces(stream)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} is a damaged folder of Arrow files: {error}") from None
 
 
-def hub_content(file: str) -> bytes:
+def hub_pieces(file: str) -> Iterator[bytes]:
     """A data set of the Hugging Face hub, or of its cache on this machine, as an Arrow stream."""
     import datasets
     import pyarrow
@@ -74,28 +86,80 @@ def hub_content(file: str) -> bytes:
         raise InputError(f"{file} is no data set that the hub gives us: {reason}") from None
     sink = io.BytesIO()
     with pyarrow.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
+        for batch in table.to_batches(TABLE_ROWS):
+            writer.write_batch(batch)
+            yield sink.getvalue()
+            sink.seek(0)
+            sink.truncate()
+    yield sink.getvalue()
 
 
-def table_rows(content: bytes, file: str) -> list[dict[str, Any]] | None:
-    """The rows of Parquet or Arrow; None where `content` is neither."""
-    if not content.startswith((PARQUET, ARROW)):
-        return None
+def table_rows(pieces: Iterable[bytes], file: str) -> Iterator[Rows]:
+    """The rows of Parquet or Arrow in `pieces`, some at a time."""
     import pyarrow
-    from pyarrow import ipc, parquet
 
-    rows: list[dict[str, Any]] = []
+    stream = io.BufferedReader(_Stream(pieces), PIECE_BYTES)
+    is_parquet = stream.peek(len(PARQUET)).startswith(PARQUET)
     try:
-        if content.startswith(PARQUET):
-            rows = parquet.read_table(io.BytesIO(content)).to_pylist()
-        else:
-            source = pyarrow.BufferReader(content)
-            while source.tell() < source.size():
-                rows += ipc.open_stream(source).read_all().to_pylist()
+        for batch in _parquet_batches(stream) if is_parquet else _arrow_batches(stream):
+            for start in range(0, batch.num_rows, TABLE_ROWS):
+                rows = batch.slice(start, TABLE_ROWS).to_pylist()
+                # A column is in every row, also in those whose record had no such key.
+                yield [{key: v for key, v in row.items() if v is not None} for row in rows]
     except (pyarrow.ArrowException, OSError, EOFError) as error:
-        kind = "Parquet" if content.startswith(PARQUET) else "Arrow"
+        kind = "Parquet" if is_parquet else "Arrow"
         reason = str(error).split("\n")[0]
         raise InputError(f"{file} is a damaged {kind} file: {reason}") from None
-    # A column is in every row, also in those whose record had no such key.
-    return [{key: value for key, value in row.items() if value is not None} for row in rows]
+
+
+def _parquet_batches(stream: IO[bytes]) -> Iterator["pyarrow.RecordBatch"]:
+    from pyarrow import parquet
+
+    # What is in it is said at its end, so its bytes have to be there; they are compressed.
+    yield from parquet.ParquetFile(io.BytesIO(stream.read())).iter_batches(TABLE_ROWS)
+
+
+def _arrow_batches(stream: io.BufferedReader) -> Iterator["pyarrow.RecordBatch"]:
+    from pyarrow import ipc
+
+    while stream.peek(1):
+        yield from ipc.open_stream(stream)
+
+
+def _opened(path: Path, magic: bytes) -> IO[bytes]:
+    if magic.startswith(GZIP):
+        return gzip.open(path)
+    if magic.startswith(ZSTANDARD):
+        import pyarrow
+
+        return pyarrow.CompressedInputStream(str(path), "zstd")  # type: ignore[no-any-return]
+    return open(path, "rb")
+
+
+def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    while piece := stream.read(PIECE_BYTES):
+        yield piece
+
+
+def _damaged(file: str, error: Exception) -> InputError:
+    return InputError(f"{file} is a damaged or cut compressed file: {error}")
+
+
+class _Stream(io.RawIOBase):
+    """Pieces as a stream."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces, self._rest = iter(pieces), memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = memoryview(piece)
+        n = min(len(buffer), len(self._rest))
+        buffer[:n], self._rest = self._rest[:n], self._rest[n:]
+        return n

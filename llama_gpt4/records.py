@@ -1,18 +1,19 @@
 """Records: the JSON that people write, checked at the door.
 
-A file is a JSON array of objects, or JSONL with one object a line; its first character says which.
-It may be compressed, and rows of Parquet or Arrow are records as well: see `containers`.
+A file is a JSON array of objects, or JSONL with one object a line: see `blocks`. It may be
+compressed, and rows of Parquet or Arrow are records as well: see `containers`.
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from llama_gpt4.containers import HUB, decompressed, folder_content, hub_content, table_rows
+from llama_gpt4.blocks import Block, Values, blocks
+from llama_gpt4.containers import HUB, file_pieces, folder_pieces, hub_pieces
 from llama_gpt4.conversations import KEYS, Exchange, exchanges_of
 from llama_gpt4.errors import InputError
 from llama_gpt4.fields import json_type, text_of, without_placeholder
@@ -20,8 +21,13 @@ from llama_gpt4.fields import json_type, text_of, without_placeholder
 SAMPLES = ("en", "zh", "comparisons_en", "comparisons_zh")
 """What is shipped in the package, read as `sample:en` and so on: records, and comparisons."""
 
-OF_RECORDS = frozenset({"instruction", "text", "turns", "answer", "question_id", *KEYS})
-"""Keys of which every line of a file of records, questions, answers or judgements has one."""
+
+class Fault(NamedTuple):
+    """A value that is no record."""
+
+    index: int
+    """Its place, as a record's."""
+    message: str
 
 
 @dataclass(frozen=True)
@@ -80,124 +86,97 @@ def is_path(file: str) -> bool:
 
 def read_records(file: str) -> list[Record]:
     """The records of `file`, a path or `sample:en` or `sample:zh`, in their order."""
-    return parse_records(read_bytes(file), file)
+    return _whole(blocks_of(file), file)
+
+
+def parse_records(content: bytes, file: str) -> list[Record]:
+    """The records in `content`; `file` is what messages call it. An `InputError` says what is wrong
+    with the first of those that are none, and how many there are."""
+    return _whole(blocks([content], file), file)
+
+
+def _whole(read: Iterable[Block], file: str) -> list[Record]:
+    records: list[Record] = []
+    faults: list[Fault] = []
+    for block in read:
+        of_block, found = records_of(block)
+        records += of_block
+        faults += found
+    if not records and not faults:
+        raise InputError(f"{file} holds no record")
+    if faults:
+        raise InputError(faults_described(faults, f"{len(records) + len(faults):,}"))
+    return records
+
+
+def records_of(block: Block) -> tuple[list[Record], list[Fault]]:
+    """The records of `block`, and what is wrong with those of its values that are none."""
+    records: list[Record] = []
+    faults: list[Fault] = []
+    for index, value in block.values():
+        try:
+            records.append(_record(value, block.file, index))
+        except InputError as fault:
+            faults.append(Fault(index, str(fault)))
+    return records, faults
+
+
+def faults_described(faults: Sequence[Fault], of: str) -> str:
+    """The first of the `faults`, and how many there are `of` so many records."""
+    more = f"; {len(faults):,} of {of} records cannot be used as they are" * (len(faults) > 1)
+    return f"{faults[0].message}{more}"
+
+
+def blocks_of(file: str) -> Iterator[Block]:
+    """The values of `file`, some at a time."""
+    return blocks(pieces_of(file), file)
+
+
+def json_values(content: bytes, file: str) -> Values:
+    """The values of a JSON array, or the rows of a table, with their places from 0; those of JSONL
+    with their lines from 1."""
+    return [value for block in blocks([content], file) for value in block.values()]
 
 
 def read_bytes(file: str) -> bytes:
     """What `file` holds, decompressed; an `InputError` where it cannot be read."""
-    if file.startswith("sample:"):
-        language = file.removeprefix("sample:")
-        if language not in SAMPLES:
-            raise InputError(
-                f"{file} is not a shipped sample: there are "
-                f"{', '.join(f'sample:{name}' for name in SAMPLES)}"
-            )
-        return (package_files("llama_gpt4") / "sample" / f"{language}.json").read_bytes()
-    if file.startswith(HUB):
-        return hub_content(file)
+    return b"".join(pieces_of(file))
+
+
+def digest_of(file: str) -> str:
+    """The SHA-256 of what `file` holds."""
+    whole = hashlib.sha256()
+    for piece in pieces_of(file):
+        whole.update(piece)
+    return whole.hexdigest()
+
+
+def pieces_of(file: str) -> Iterator[bytes]:
+    """What `file` holds, decompressed, some at a time; an `InputError` where it cannot be read."""
     path = Path(file)
-    if path.is_dir():
-        return folder_content(path, file)
     try:
-        return decompressed(path.read_bytes(), file)
+        if file.startswith("sample:"):
+            yield _sample(file)
+        elif file.startswith(HUB):
+            yield from hub_pieces(file)
+        elif path.is_dir():
+            yield from folder_pieces(path, file)
+        else:
+            yield from file_pieces(path, file)
     except FileNotFoundError:
         raise InputError(f"{file} does not exist") from None
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from None
 
 
-def parse_records(content: bytes, file: str) -> list[Record]:
-    """The records in `content`; `file` is what messages call it. An `InputError` says what is wrong
-    with the first of those that are none, and how many there are."""
-    values = json_values(content, file)
-    if not values:
-        raise InputError(f"{file} holds no record")
-    records: list[Record] = []
-    first_fault, n_faults = "", 0
-    for index, value in values:
-        try:
-            records.append(_record(value, file, index))
-        except InputError as fault:
-            first_fault, n_faults = first_fault or str(fault), n_faults + 1
-    if n_faults > 1:
-        first_fault += f"; {n_faults:,} of {len(values):,} records cannot be used as they are"
-    if n_faults:
-        raise InputError(first_fault)
-    return records
-
-
-def json_values(content: bytes, file: str) -> list[tuple[int, Any]]:
-    """The values of a JSON array, or the rows of a table, with their places from 0; those of JSONL
-    with their lines from 1."""
-    rows = table_rows(content, file)
-    if rows is not None:
-        return list(enumerate(rows))
-    text = decoded(content, file)
-    if text.lstrip().startswith("["):
-        return _array(text, file)
-    _refuse_one_object(text, file)
-    return _lines(text, file)
-
-
-def decoded(content: bytes, file: str) -> str:
-    """The text of `content`, with or without a byte order mark."""
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{file} line {line} is not UTF-8: save the file as UTF-8") from None
-
-
-def _refuse_one_object(text: str, file: str) -> None:
-    """One object around all records, or over several lines, is no JSONL."""
-    text = text.strip()
-    try:
-        value, end = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError):
-        return  # whoever reads the lines says where it breaks off
-    if not isinstance(value, dict) or end < len(text):
-        return
-    is_record = not OF_RECORDS.isdisjoint(value)
-    holds_more = not is_record and any(isinstance(inner, list | dict) for inner in value.values())
-    if not holds_more and "\n" not in text:
-        return
-    lists = [key for key, inner in value.items() if isinstance(inner, list)]
-    advice = "write records as a list, [{…}, {…}]"
-    if lists and not is_record:
-        advice = f"save the list under `{lists[0]}` as a file of its own"
-    keys = ", ".join(list(value)[:4]) + (", …" if len(value) > 4 else "")
-    raise InputError(
-        f"{file} is one JSON object (its keys: {keys}), not a list of records: {advice}"
-    )
-
-
-def _array(text: str, file: str) -> list[tuple[int, Any]]:
-    try:
-        return list(enumerate(json.loads(text)))
-    except RecursionError:
-        raise InputError(f"{file} is nested too deeply to hold records") from None
-    except json.JSONDecodeError as error:
+def _sample(file: str) -> bytes:
+    language = file.removeprefix("sample:")
+    if language not in SAMPLES:
         raise InputError(
-            f"{file} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
-        ) from None
-
-
-def _lines(text: str, file: str) -> list[tuple[int, Any]]:
-    values = []
-    # Not splitlines(): U+2028 and its like are legal within a JSON string.
-    for line, entry in enumerate(text.split("\n"), start=1):
-        if not entry.strip():
-            continue
-        try:
-            values.append((line, json.loads(entry)))
-        except RecursionError:
-            raise InputError(f"{file} line {line} is nested too deeply to be a record") from None
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"{file} is neither a JSON array nor JSONL: {error.msg} "
-                f"(line {line}, column {error.colno})"
-            ) from None
-    return values
+            f"{file} is not a shipped sample: there are "
+            f"{', '.join(f'sample:{name}' for name in SAMPLES)}"
+        )
+    return (package_files("llama_gpt4") / "sample" / f"{language}.json").read_bytes()
 
 
 def _record(value: Any, file: str, index: int) -> Record:

@@ -20,7 +20,8 @@ from llama_gpt4.help import wants_help
 from llama_gpt4.hub import TOKENIZER_FILES, local_snapshot
 from llama_gpt4.program import ExitReport, run_program
 from llama_gpt4.prompt import CHAT_TEMPLATE
-from llama_gpt4.records import decoded, json_values, parse_records, read_bytes, record_name
+from llama_gpt4.blocks import decoded
+from llama_gpt4.records import json_values, parse_records, read_bytes, record_name
 
 if TYPE_CHECKING:
     from sentencepiece.sentencepiece_model_pb2 import ModelProto

@@ -14,7 +14,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from llama_gpt4.containers import folder_content
+from llama_gpt4.containers import folder_pieces
 from llama_gpt4.errors import InputError
 from llama_gpt4.records import read_bytes, read_records
 
@@ -101,10 +101,10 @@ def test_a_selection_and_a_folder_without_its_files_are_refused(tmp_path: Path) 
     content = json.loads(state.read_text())
     state.write_text(json.dumps(content | {"_indices_files": [{"filename": "indices.arrow"}]}))
     with pytest.raises(InputError, match=r"flatten_indices\(\)"):
-        folder_content(tmp_path / "chosen", "chosen")
+        list(folder_pieces(tmp_path / "chosen", "chosen"))
     state.write_text(json.dumps(content | {"_data_files": [{"filename": "gone.arrow"}]}))
     with pytest.raises(InputError, match="chosen is a damaged folder"):
-        folder_content(tmp_path / "chosen", "chosen")
+        list(folder_pieces(tmp_path / "chosen", "chosen"))
 
 
 @pytest.mark.e2e

@@ -1,0 +1,249 @@
+"""A file of JSON values in blocks, so that it can be larger than memory, and that other processes
+can take a share of the work.
+
+A file is a JSON array, JSONL with one value a line, or a table; its first bytes say which. Lines
+are only cut apart here, and parsed by whoever gets the block.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+from llama_gpt4.containers import ARROW, PARQUET, table_rows
+from llama_gpt4.conversations import KEYS
+from llama_gpt4.errors import InputError
+
+Values = list[tuple[int, Any]]
+"""Each with its place: from 0 in an array or a table, its line from 1 in JSONL."""
+
+OF_RECORDS = frozenset({"instruction", "text", "turns", "answer", "question_id", *KEYS})
+"""Keys of which every line of a file of records, questions, answers or judgements has one."""
+BLOCK_VALUES = 1000
+"""Of an array."""
+MAX_OBJECT_PIECES = 256
+"""So much of a file is read to see what a value over several lines is."""
+_BLANK = re.compile(r"[ \t\r\n]*")
+_scan = json.JSONDecoder().raw_decode
+
+
+@dataclass(frozen=True)
+class Block:
+    """Values that stand together in a file."""
+
+    file: str
+    first: int
+    """Place of the first."""
+    content: bytes | list[Any]
+    """Whole lines, or values."""
+
+    def values(self) -> Values:
+        """They and their places; `InputError` where a line is no JSON."""
+        if isinstance(self.content, list):
+            return list(enumerate(self.content, self.first))
+        return _parsed(decoded(self.content, self.file, self.first), self.file, self.first)
+
+
+def blocks(pieces: Iterable[bytes], file: str) -> Iterator[Block]:
+    """The values in `pieces`; `file` is what messages call these."""
+    pieces = iter(pieces)
+    head = next(pieces, b"")
+    pieces = chain([head], pieces)
+    if head.startswith((PARQUET, ARROW)):
+        return _table(pieces, file)
+    if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
+        return _array(pieces, file)
+    return _lines(pieces, file)
+
+
+def decoded(content: bytes, file: str, first_line: int = 1) -> str:
+    """The text of `content`, with or without a byte order mark; it begins at `first_line`."""
+    try:
+        return content.decode("utf-8-sig" if first_line == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(file, first_line + content.count(b"\n", 0, error.start)) from None
+
+
+def _not_utf8(file: str, line: int) -> InputError:
+    return InputError(f"{file} line {line} is not UTF-8: save the file as UTF-8")
+
+
+def _table(pieces: Iterable[bytes], file: str) -> Iterator[Block]:
+    first = 0
+    for rows in table_rows(pieces, file):
+        yield Block(file, first, rows)
+        first += len(rows)
+
+
+def _lines(pieces: Iterator[bytes], file: str) -> Iterator[Block]:
+    head = next(pieces, b"")
+    if not _is_json(head.lstrip().split(b"\n", 1)[0]):
+        head += b"".join(islice(pieces, MAX_OBJECT_PIECES))
+    _refuse_one_object(head.decode("utf-8-sig", "ignore").strip(), file)
+    line = 1
+    for content in _whole_lines(chain([head], pieces)):
+        yield Block(file, line, content)
+        line += content.count(b"\n")
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces that end where a line does."""
+    rest: list[bytes] = []
+    for piece in pieces:
+        end = piece.rfind(b"\n") + 1
+        if end:
+            yield b"".join([*rest, piece[:end]])
+            rest = []
+        rest.append(piece[end:])
+    if any(rest):
+        yield b"".join(rest)
+
+
+def _refuse_one_object(text: str, file: str) -> None:
+    """One object around all records, or over several lines, is no JSONL."""
+    try:
+        value, end = _scan(text)
+    except (ValueError, RecursionError):
+        return  # whoever parses the lines says where it breaks off
+    if not isinstance(value, dict) or end < len(text):
+        return
+    is_record = not OF_RECORDS.isdisjoint(value)
+    holds_more = not is_record and any(isinstance(inner, list | dict) for inner in value.values())
+    if not holds_more and "\n" not in text:
+        return
+    lists = [key for key, inner in value.items() if isinstance(inner, list)]
+    advice = "write records as a list, [{…}, {…}]"
+    if lists and not is_record:
+        advice = f"save the list under `{lists[0]}` as a file of its own"
+    keys = ", ".join(list(value)[:4]) + (", …" if len(value) > 4 else "")
+    raise InputError(
+        f"{file} is one JSON object (its keys: {keys}), not a list of records: {advice}"
+    )
+
+
+def _parsed(text: str, file: str, first_line: int) -> Values:
+    values = []
+    # Not splitlines(): U+2028 and its like are legal within a JSON string.
+    for line, entry in enumerate(text.split("\n"), start=first_line):
+        if not entry.strip():
+            continue
+        try:
+            values.append((line, json.loads(entry)))
+        except RecursionError:
+            raise InputError(f"{file} line {line} is nested too deeply to be a record") from None
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{file} is neither a JSON array nor JSONL: {error.msg} "
+                f"(line {line}, column {error.colno})"
+            ) from None
+    return values
+
+
+def _array(pieces: Iterator[bytes], file: str) -> Iterator[Block]:
+    window, values, first = _Window(pieces, file), [], 0
+    window.take("[", "Expecting value")
+    is_last = window.has("]")
+    while not is_last:
+        values.append(window.value())
+        is_last = not window.has(",")
+        if len(values) == BLOCK_VALUES:
+            yield Block(file, first, values)
+            first, values = first + len(values), []
+        if is_last:
+            window.take("]", "Expecting ',' delimiter")
+    if values:
+        yield Block(file, first, values)
+    window.end()
+
+
+class _Window:
+    """The part of a JSON text that is being read, with more behind it."""
+
+    def __init__(self, pieces: Iterator[bytes], file: str) -> None:
+        self._pieces, self._file = pieces, file
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+        self._text, self._place = "", 0
+        self._line, self._column = 1, 1
+        """Of the first character of the text."""
+        self._is_whole = False
+
+    def has(self, sign: str) -> bool:
+        """Whether `sign` comes next; it is read."""
+        if self._next() != sign:
+            return False
+        self._place += 1
+        return True
+
+    def take(self, sign: str, fault: str) -> None:
+        """Read `sign`; if it does not come next, that is a `fault`."""
+        if not self.has(sign):
+            raise self._broken(fault, self._place)
+
+    def value(self) -> Any:
+        """Read the value that comes next."""
+        self._next()
+        while True:
+            try:
+                value, end = _scan(self._text, self._place)
+            except RecursionError:
+                raise InputError(f"{self._file} is nested too deeply to hold records") from None
+            except json.JSONDecodeError as error:
+                if not self._more():
+                    raise self._broken(error.msg, error.pos) from None
+                continue
+            # A number may go on in the next piece.
+            if end < len(self._text) or not self._more():
+                self._place = end
+                return value
+
+    def end(self) -> None:
+        """Nothing may come after this."""
+        if self._next():
+            raise self._broken("Extra data", self._place)
+
+    def _next(self) -> str:
+        """The next sign, which is still to be read; empty at the end."""
+        while True:
+            blank = _BLANK.match(self._text, self._place)
+            assert blank is not None
+            self._place = blank.end()
+            if self._place < len(self._text) or not self._more():
+                return self._text[self._place : self._place + 1]
+
+    def _more(self) -> bool:
+        """Read on, and forget what lies behind; False: there is no more."""
+        if self._is_whole:
+            return False
+        line, column = self._position(self._place)
+        self._text, self._place = self._text[self._place :], 0
+        self._line, self._column = line, column
+        piece = next(self._pieces, b"")
+        self._is_whole = not piece
+        try:
+            self._text += self._decode(piece, final=self._is_whole)
+        except UnicodeDecodeError as error:
+            line = self._position(len(self._text))[0] + error.object.count(b"\n", 0, error.start)
+            raise _not_utf8(self._file, line) from None
+        return True
+
+    def _position(self, place: int) -> tuple[int, int]:
+        """Line and column of a character of the text."""
+        n_lines = self._text.count("\n", 0, place)
+        if not n_lines:
+            return self._line, self._column + place
+        return self._line + n_lines, place - self._text.rfind("\n", 0, place)
+
+    def _broken(self, fault: str, place: int) -> InputError:
+        line, column = self._position(place)
+        return InputError(f"{self._file} is not JSON: {fault} (line {line}, column {column})")
