@@ -1,52 +1,41 @@
 """What is found in the records of a part of the data, and what becomes of each.
 
-A record is asked by the rules in their order: faults of its text, then the length in tokens of what
-those leave, then whether an earlier record that is used is the same. It is listed under every rule
-that finds something, and counted as dropped under the first whose policy does not keep it, so
+A record is asked by the rules in their order: whether it is one, faults of its texts, then the
+length in tokens of what those leave, then whether an earlier record that is used is the same. It is
+listed under every rule that finds something, and counted as dropped under the first whose policy
+does not keep it, so
 
     read = used + the sum of dropped over the rules.
 
 The policy `error` drops as well; whoever wants to train on the result is refused.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from llama_gpt4.data_config import DataConfig
-from llama_gpt4.decontamination import EvaluationOverlap
-from llama_gpt4.language import language_of
-from llama_gpt4.records import Record
-from llama_gpt4.rouge import HAN
-from llama_gpt4.validators import Validator, cut_start, empty, shown, wrong_language
+from llama_gpt4.errors import InputError
+from llama_gpt4.first_places import FirstPlaces
+from llama_gpt4.inspection import Inspected
+from llama_gpt4.packing import Ints
+from llama_gpt4.records import faults_described
+from llama_gpt4.text_faults import claim_of
 
 RULES = (
-    *("empty_output", "cut_output", "cut_start", "placeholder_input", "wrong_language"),
-    "evaluation_overlap",
+    *("broken_record", "empty_output", "cut_output", "cut_start", "placeholder_input"),
+    *("wrong_language", "evaluation_overlap"),
     *("prompt_fills_row", "too_long"),
     *("duplicate", "same_prompt"),
 )
 """In the order in which they are asked."""
 
-LANGUAGES = ("en", "zh", "other", "no words")
-"""Of answers."""
-CLAIM_SHARE = 0.9
-"""Of its answers that are in one language, from which on a file claims to be in it."""
-GLANCE_CHARACTERS = 120
-"""Enough to tell the language of nearly all texts; who looks like a fault is read in full."""
-CHINESE_BYTES = 2.5
-"""A character of Chinese has 3 in UTF-8: with more than this on average nothing else is there."""
-_FOREIGN_LETTER = re.compile(f"[^\\W\\d_A-Za-z{HAN}]")
-
-
-@dataclass(slots=True)
-class Entry:
-    """A record that is read, and the language of its answer."""
-
-    record: Record
-    language: str
+PLACES = 2**40
+"""More than a file has records: number of the file times this, plus place there, is one number."""
 
 
 class Audit:
@@ -54,61 +43,60 @@ class Audit:
 
     def __init__(self, data: DataConfig, files: Sequence[str], part: str) -> None:
         self._policy: dict[str, str] = asdict(data.policy)
-        self._row_tokens = data.row_tokens
-        self._numbers = {file: number for number, file in enumerate(files)}
-        self._overlap = None
-        # What is evaluated on is looked for in what is trained on.
-        if data.decontaminate and part == "train":
-            self._overlap = EvaluationOverlap(
-                data.decontaminate, data.decontaminate_rouge_l, "data.decontaminate"
-            )
-        self._first: dict[tuple[str, ...], Record] = {}
-        """Used, by all that stands before the last answer."""
-        self._answers: dict[tuple[str, ...], dict[str, Record]] = {}
-        """The same of prompts that are there again, and then by that answer."""
+        self._row_tokens, self._files = data.row_tokens, files
+        self._rules = [
+            rule
+            for rule in RULES
+            if rule != "evaluation_overlap" or (data.decontaminate and part == "train")
+        ]
+        self._prompts, self._examples = FirstPlaces(), FirstPlaces()
+        """Of what is used."""
         self._found: dict[str, list[dict[str, Any]]] = {rule: [] for rule in RULES}
-        self._read: Counter[str] = Counter()
-        self._used: Counter[str] = Counter()
-        self._claims: dict[str, str | None] = {}
-        self._dropped: Counter[str] = Counter({rule: 0 for rule in RULES})
+        self._dropped: Counter[str] = Counter()
+        self._read, self._used = Counter[int](), Counter[int]()
+        self._languages = [Counter[str]() for _ in files]
+        self._supposed: dict[int, str | None] = {}
 
-    def read(self, records: Sequence[Record]) -> list[Entry]:
-        """Those of all `records` that no fault of their text drops."""
-        entries = [Entry(record, answer_language(record.answered)) for record in records]
-        self._read.update(record.file for record in records)
-        self._claims = claims(entries)
-        return [entry for entry in entries if self._stays(entry.record, self._text_faults(entry))]
+    @property
+    def n_read(self) -> int:
+        return self._read.total()
 
-    def takes(self, entry: Entry, prompt_tokens: int, tokens: int) -> bool:
-        """Whether an entry that was left is used; it has so many tokens in all."""
-        record = entry.record
-        if tokens > self._row_tokens:
-            rule = "prompt_fills_row" if prompt_tokens >= self._row_tokens else "too_long"
-            return self._stays(record, [(rule, f"{tokens:,} tokens, {prompt_tokens:,} to ask")])
-        prompt, output = record.prompt, record.exchanges[-1].output
-        first = self._first.setdefault(prompt, record)
-        if first is not record:
-            answers = self._answers.setdefault(prompt, {first.exchanges[-1].output: first})
-            same = answers.get(output)
-            rule = "duplicate" if same else "same_prompt"
-            file, index = self.place_of(same or first)
-            found = f"as file {file + 1}, record {index}: {shown(record.instruction)}"
-            if not self._stays(record, [(rule, found)]):
-                return False
-            answers.setdefault(output, record)
-        self._used[record.file] += 1
-        return True
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Records by the rule that drops them."""
+        return {rule: self._dropped[rule] for rule in RULES}
 
-    def place_of(self, record: Record) -> tuple[int, int]:
-        """The number of its file, and its place there."""
-        return self._numbers[record.file], record.index
+    def claims(self) -> dict[int, str | None]:
+        """By number of a file, the language that it is in; None: several."""
+        return {source: claim_of(found) for source, found in enumerate(self._languages)}
+
+    def is_mistaken(self) -> bool:
+        """Whether a file is in another language than it was supposed to be."""
+        claims = self.claims()
+        return any(claims[source] != claim for source, claim in self._supposed.items())
+
+    def take(self, inspected: Inspected) -> npt.NDArray[np.bool_]:
+        """(K,) which of the records that its texts leave are used."""
+        source = inspected.source
+        self._read[source] += inspected.n_read
+        self._languages[source] += inspected.languages
+        self._supposed[source] = inspected.claim
+        self._note_broken(inspected)
+        for place, rule, excerpt in inspected.faults:
+            self._note(source, place, rule, excerpt)
+        self._dropped.update(inspected.n_dropped)
+        is_used = self._fits(inspected)
+        self._drop_known(inspected, is_used)
+        self._used[source] += int(is_used.sum())
+        return is_used
 
     def report(self) -> dict[str, Any]:
         """What was found, rule by rule, and what the files hold; files are given by number."""
+        claims = self.claims()
         return {
-            "read": self._read.total(),
+            "read": self.n_read,
             "used": self._used.total(),
-            "dropped": dict(self._dropped),
+            "dropped": self.dropped,
             "findings": {
                 rule: {
                     "policy": self._policy[rule],
@@ -116,94 +104,89 @@ class Audit:
                     "dropped": self._dropped[rule],
                     "records": self._found[rule],
                 }
-                for rule in RULES
-                if rule != "evaluation_overlap" or self._overlap is not None
+                for rule in self._rules
             },
             "sources": [
                 {
-                    "file": number,
-                    "read": self._read[file],
-                    "used": self._used[file],
-                    "language": self._claims.get(file),
+                    "file": source,
+                    "read": self._read[source],
+                    "used": self._used[source],
+                    "language": claims[source],
                 }
-                for file, number in self._numbers.items()
+                for source in range(len(self._files))
             ],
         }
 
-    def _stays(self, record: Record, faults: Iterable[tuple[str, str]]) -> bool:
-        """Note the `faults` of a record; whether their policies keep it."""
-        dropped_by = None
-        for rule, excerpt in faults:
-            file, index = self.place_of(record)
-            self._found[rule].append({"file": file, "record": index, "found": excerpt})
-            if dropped_by is None and self._policy[rule] != "keep":
-                dropped_by = rule
-        if dropped_by is not None:
-            self._dropped[dropped_by] += 1
-        return dropped_by is None
+    def _note(self, source: int, place: int, rule: str, excerpt: str) -> None:
+        self._found[rule].append({"file": source, "record": place, "found": excerpt})
 
-    def _text_faults(self, entry: Entry) -> Iterator[tuple[str, str]]:
-        """Rules, and what to show of what they found."""
-        record = entry.record
-        nothing = _first_found(empty, record)
-        if nothing is not None:
-            yield "empty_output", nothing
-        if record.is_cut:
-            end = max(0, len(record.output) - GLANCE_CHARACTERS // 2)
-            yield "cut_output", shown(record.output, end)
-        cut = _first_found(cut_start, record)
-        if cut is not None:
-            yield "cut_start", cut
-        if record.placeholder:
-            yield "placeholder_input", shown(record.placeholder)
-        wrong = _wrong_language(entry, self._claims[record.file])
-        if wrong is not None:
-            yield "wrong_language", wrong
-        overlap = self._overlap.with_record(record) if self._overlap else None
-        if overlap is not None:
-            yield "evaluation_overlap", overlap
+    def _note_broken(self, inspected: Inspected) -> None:
+        broken, source = inspected.broken, inspected.source
+        if broken and self._policy["broken_record"] == "error":
+            described = faults_described(broken, f"the first {self._read[source]:,}")
+            raise InputError(f"{described}, or leave such out by data.policy.broken_record=drop")
+        for fault in broken:
+            self._note(source, fault.place, "broken_record", fault.message)
+        self._dropped["broken_record"] += len(broken)
 
+    def _fits(self, inspected: Inspected) -> npt.NDArray[np.bool_]:
+        """(K,) which are not too long for the row."""
+        lengths, prompts = inspected.lengths, inspected.prompt_tokens
+        fits = lengths <= self._row_tokens
+        for i in np.flatnonzero(~fits):
+            rule = "prompt_fills_row" if prompts[i] >= self._row_tokens else "too_long"
+            excerpt = f"{lengths[i]:,} tokens, {prompts[i]:,} to ask"
+            self._note(inspected.source, int(inspected.places[i]), rule, excerpt)
+            self._dropped[rule] += 1
+        return fits
 
-def _first_found(validator: Validator, record: Record) -> str | None:
-    """What `validator` finds in the first answer of `record` in which it finds something."""
-    found = (validator(*exchange, None) for exchange in record.exchanges)
-    return next((excerpt for excerpt in found if excerpt is not None), None)
-
-
-def _wrong_language(entry: Entry, claim: str | None) -> str | None:
-    """Whether the answer, or all of a record, is in another language than its file; without a
-    `claim`, whether the answer is in another one than its instruction."""
-    record = entry.record
-    asked = "\n".join(exchange.instruction for exchange in record.exchanges)
-    asked_in = None if entry.language == claim else answer_language(asked)
-    if entry.language in (claim or asked_in, "no words"):
-        return None
-    if claim and entry.language == asked_in:
-        return shown(record.answered)
-    return wrong_language(asked, record.input, record.answered, claim)
+    def _drop_known(self, inspected: Inspected, is_used: npt.NDArray[np.bool_]) -> None:
+        """Take out of `is_used` (K,) what is there already, if its policy drops that; the rest is
+        known from here on."""
+        places = inspected.source * PLACES + inspected.places
+        prompts, examples = (
+            _Known(digests, places, known)
+            for digests, known in (
+                (inspected.prompts, self._prompts),
+                (inspected.examples, self._examples),
+            )
+        )
+        for i in np.flatnonzero(is_used).tolist():
+            same, asked_before = examples.first(i), prompts.first(i)
+            if asked_before >= 0:
+                rule, first = ("duplicate", same) if same >= 0 else ("same_prompt", asked_before)
+                file, index = divmod(first, PLACES)
+                excerpt = f"as file {file + 1}, record {index}: {inspected.shown[i]}"
+                self._note(inspected.source, int(inspected.places[i]), rule, excerpt)
+                if self._policy[rule] != "keep":
+                    self._dropped[rule] += 1
+                    is_used[i] = False
+                    continue
+            examples.meet(i)
+            prompts.meet(i)
+        examples.keep()
+        prompts.keep()
 
 
-def answer_language(text: str) -> str:
-    """One of `LANGUAGES`, at a glance."""
-    glance = text[:GLANCE_CHARACTERS]
-    if len(glance.encode()) > CHINESE_BYTES * len(glance) and not _FOREIGN_LETTER.search(glance):
-        return "zh"  # as `language_of` would say, at a tenth of the cost
-    found = language_of(glance)
-    if found is None and len(text) > GLANCE_CHARACTERS:
-        found = language_of(text)
-    return found or "no words"
+class _Known:
+    """What was met before a block, and in it."""
 
+    def __init__(self, digests: npt.NDArray[np.uint64], places: Ints, known: FirstPlaces) -> None:
+        self._digests, self._places, self._known = digests.tolist(), places, known
+        self._before = known.find(digests).tolist()
+        self._new: dict[int, int] = {}
 
-def claims(entries: Sequence[Entry]) -> dict[str, str | None]:
-    """By file, the language that it is in; None: several."""
-    found: dict[str, Counter[str]] = {}
-    counts = Counter((entry.record.file, entry.language) for entry in entries)
-    for (file, language), n in counts.items():
-        if language != "no words":
-            found.setdefault(file, Counter())[language] = n
-    claimed: dict[str, str | None] = {entry.record.file: None for entry in entries}
-    for file, languages in found.items():
-        [(language, n)] = languages.most_common(1)
-        if n >= CLAIM_SHARE * languages.total():
-            claimed[file] = language
-    return claimed
+    def first(self, i: int) -> int:
+        """Where number `i` of the block was met; -1: nowhere."""
+        before: int = self._before[i]
+        return before if before >= 0 else self._new.get(self._digests[i], -1)
+
+    def meet(self, i: int) -> None:
+        if self.first(i) < 0:
+            self._new[self._digests[i]] = int(self._places[i])
+
+    def keep(self) -> None:
+        """Remember the block."""
+        new = self._new
+        digests = np.fromiter(new.keys(), np.uint64, len(new))
+        self._known.add(digests, np.fromiter(new.values(), np.int64, len(new)))

@@ -50,7 +50,9 @@ class Block:
 def blocks(pieces: Iterable[bytes], file: str) -> Iterator[Block]:
     """The values in `pieces`; `file` is what messages call these."""
     pieces = iter(pieces)
-    head = next(pieces, b"")
+    head = b""
+    while not head.strip() and (piece := next(pieces, b"")):
+        head += piece
     pieces = chain([head], pieces)
     if head.startswith((PARQUET, ARROW)):
         return _table(pieces, file)
@@ -82,6 +84,8 @@ def _lines(pieces: Iterator[bytes], file: str) -> Iterator[Block]:
     head = next(pieces, b"")
     if not _is_json(head.lstrip().split(b"\n", 1)[0]):
         head += b"".join(islice(pieces, MAX_OBJECT_PIECES))
+    while b"\n" not in head.strip() and (piece := next(pieces, b"")):
+        head += piece
     _refuse_one_object(head.decode("utf-8-sig", "ignore").strip(), file)
     line = 1
     for content in _whole_lines(chain([head], pieces)):
@@ -202,8 +206,8 @@ class _Window:
                 if not self._more():
                     raise self._broken(error.msg, error.pos) from None
                 continue
-            # A number may go on in the next piece.
-            if end < len(self._text) or not self._more():
+            # A number may go on in the next piece: 1 is what there is to read of 1e+.
+            if end + len("e+") < len(self._text) or not self._more():
                 self._place = end
                 return value
 

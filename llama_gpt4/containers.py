@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from llama_gpt4.errors import InputError
 
@@ -112,31 +112,31 @@ def table_rows(pieces: Iterable[bytes], file: str) -> Iterator[Rows]:
         raise InputError(f"{file} is a damaged {kind} file: {reason}") from None
 
 
-def _parquet_batches(stream: IO[bytes]) -> Iterator["pyarrow.RecordBatch"]:
+def _parquet_batches(stream: BinaryIO) -> Iterator["pyarrow.RecordBatch"]:
     from pyarrow import parquet
 
     # What is in it is said at its end, so its bytes have to be there; they are compressed.
     yield from parquet.ParquetFile(io.BytesIO(stream.read())).iter_batches(TABLE_ROWS)
 
 
-def _arrow_batches(stream: io.BufferedReader) -> Iterator["pyarrow.RecordBatch"]:
+def _arrow_batches(stream: "io.BufferedReader[_Stream]") -> Iterator["pyarrow.RecordBatch"]:
     from pyarrow import ipc
 
     while stream.peek(1):
         yield from ipc.open_stream(stream)
 
 
-def _opened(path: Path, magic: bytes) -> IO[bytes]:
+def _opened(path: Path, magic: bytes) -> BinaryIO:
     if magic.startswith(GZIP):
-        return gzip.open(path)
+        return cast(BinaryIO, gzip.open(path))
     if magic.startswith(ZSTANDARD):
         import pyarrow
 
-        return pyarrow.CompressedInputStream(str(path), "zstd")  # type: ignore[no-any-return]
+        return pyarrow.CompressedInputStream(str(path), "zstd")
     return open(path, "rb")
 
 
-def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
     while piece := stream.read(PIECE_BYTES):
         yield piece
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from llama_gpt4.errors import require, require_one_of
 
-ALWAYS_KEPT_OUT = ("too_long", "prompt_fills_row", "empty_output")
+ALWAYS_KEPT_OUT = ("broken_record", "too_long", "prompt_fills_row", "empty_output")
 """Findings in whose records there is nothing that could be learned: they have no policy `keep`."""
 
 MOST_TIMES = 1000
@@ -33,6 +33,9 @@ class FilesPolicy:
 class DataPolicy(FilesPolicy):
     """The same for each fault of a record; where there is something to learn also `keep`."""
 
+    broken_record: str
+    """What is no record: a key is missing or has the wrong type, or turns are out of order: `drop`
+    or `error`."""
     prompt_fills_row: str
     """A prompt of `data.row_tokens` or more, which leaves no room for any answer: `drop` or
     `error`."""

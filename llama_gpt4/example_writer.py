@@ -1,30 +1,25 @@
 """Records to tokens: the files of one part of the cache, and what became of its records."""
 
-import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from llama_gpt4.audit import LANGUAGES, Audit, Entry
-from llama_gpt4.data_config import DataConfig, FilesConfig
+from llama_gpt4.data_config import FilesConfig
 from llama_gpt4.errors import InputError
-from llama_gpt4.examples import Report, dropped_words, files_of
-from llama_gpt4.prompt import render_prompts
-from llama_gpt4.records import Record
-
-if TYPE_CHECKING:
-    from llama_gpt4.tokenizer import Tokenizer
-    from llama_gpt4.words import Encoded
-
-log = logging.getLogger(__name__)
+from llama_gpt4.examples import Report
+from llama_gpt4.inspection import Inspected
+from llama_gpt4.npy_file import NpyFile
+from llama_gpt4.packing import Ints
+from llama_gpt4.text_faults import LANGUAGES
 
 CHUNK_RECORDS = 1000
-"""Tokenised at a time: bounds the memory, and paces the log."""
+"""Tokenised at a time: bounds the memory."""
 BIN_TOKENS = 16
 """Width of a bar in the histogram of lengths."""
 
@@ -36,167 +31,149 @@ class Named(Protocol):
     def name(self) -> str: ...
 
 
-@dataclass
 class ExampleWriter:
-    """Writes one part of the data to `folder`, and counts what became of its records."""
+    """Writes one part of the data to `folder`, a block at a time, and counts what is written."""
 
-    data: DataConfig
-    part: str
-    tokenizer: "Tokenizer"
-    folder: Path
-    dtype: np.dtype[Any]
-    n_tokens: int = 0
-    lengths: list[int] = field(default_factory=list)
-    """Of all that was tokenised, used or not."""
-    table: list[tuple[int, int, int, int, int]] = field(default_factory=list)
-    """What is in examples.npy."""
-    targets: list[tuple[int, int, int]] = field(default_factory=list)
-    """What is in targets.npy."""
-    answers: list[tuple[int, int]] = field(default_factory=list)
-    """Of each answer: the number of its record's language, and its characters."""
-    fallback_counts: list[npt.NDArray[np.int64]] = field(default_factory=list)
-    """Of each answer: tokens that spell a character in bytes; chunk by chunk."""
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._n_tokens = self._n_examples = self._n_learned = self._longest = 0
+        self._n_by_length = np.zeros(0, np.int64)
+        """Of all that was tokenised, used or not."""
+        self._examples_in = np.zeros(len(LANGUAGES), np.int64)
+        self._answers_in = np.zeros((len(LANGUAGES), 3), np.int64)
+        """By language of the answers: their tokens without EOS, those that spell characters in
+        bytes, and characters."""
+        self._files = ExitStack()
 
-    def write(self, records: Sequence[Record]) -> Report:
-        """Write the examples that `records` make, and report on them."""
-        audit = Audit(self.data, files_of(self.data, self.part), self.part)
-        entries = audit.read(records)
-        with open(self.folder / "tokens.bin", "wb") as tokens:
-            for start in range(0, len(entries), CHUNK_RECORDS):
-                self._add(entries[start : start + CHUNK_RECORDS], audit).tofile(tokens)
-                n = len(self.lengths)
-                log.info("%s: tokenised %d of %d records", self.part, n, len(entries))
-        report = audit.report()
-        if self.lengths:
-            n_beyond = report["dropped"]["too_long"] + report["dropped"]["prompt_fills_row"]
-            require_some_fit(n_beyond, self.lengths, self.data, self.part)
-        if not self.table:
-            files = ", ".join(files_of(self.data, self.part))
-            raise InputError(
-                f"{files}: no record for {self.part} is left of {len(records):,}: "
-                f"{dropped_words(report['dropped'])}"
+    def __enter__(self) -> Self:
+        with ExitStack() as files:
+            tokens, examples, targets = (
+                files.enter_context(open(self._folder / name, "wb"))
+                for name in ("tokens.bin", "examples.npy", "targets.npy")
             )
-        np.save(self.folder / "examples.npy", np.array(self.table, np.int64))
-        np.save(self.folder / "targets.npy", np.array(self.targets, np.int64))
-        return report | self._report()
+            self._tokens = tokens
+            self._examples = files.enter_context(NpyFile(examples, 5))
+            self._targets = files.enter_context(NpyFile(targets, 3))
+            self._files = files.pop_all()
+        return self
 
-    def _add(self, chunk: Sequence[Entry], audit: Audit) -> npt.NDArray[Any]:
-        """The tokens of those of a chunk that are used, which enter the table."""
-        offset, first = self.n_tokens, 0
-        is_used: list[bool] = []
-        spans: list[tuple[int, int]] = []
-        encoded = _encode(chunk, self.tokenizer)
-        asked, sizes = encoded.prompt_lengths.tolist(), encoded.lengths.tolist()
-        for entry in chunk:
-            exchanges = entry.record.exchanges
-            turns = range(first, first + len(exchanges))
-            length = sum(sizes[turns.start : turns.stop])
-            self.lengths.append(length)
-            takes = audit.takes(entry, asked[first], length)
-            is_used += [takes] * len(exchanges)
-            first = turns.stop
-            if not takes:
-                continue
-            example, start = len(self.table), self.n_tokens
-            self.table.append((start, length, asked[turns.start], *audit.place_of(entry.record)))
-            for turn, exchange in zip(turns, exchanges, strict=True):
-                place, n_answer = self.n_tokens + asked[turn], sizes[turn] - asked[turn]
-                spans.append((place - offset, n_answer))
-                self.targets.append((example, place - start, n_answer))
-                self.answers.append((LANGUAGES.index(entry.language), len(exchange.output)))
-                self.n_tokens += sizes[turn]
-        ids = encoded.ids[np.repeat(is_used, encoded.lengths)].astype(self.dtype)
-        self._count_fallback(ids, np.array(spans, np.int64).reshape(-1, 2))
-        return ids
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._files.close()
 
-    def _count_fallback(self, ids: npt.NDArray[Any], spans: npt.NDArray[np.int64]) -> None:
-        """Of a chunk of `ids`, in which the answers have their places and tokens in `spans`."""
-        is_fallback = np.zeros(self.tokenizer.vocab_size, bool)
-        is_fallback[self.tokenizer.fallback_ids] = True
-        before = np.concatenate(([0], np.cumsum(is_fallback[ids])))
-        self.fallback_counts.append(before[spans.sum(axis=1)] - before[spans[:, 0]])
+    @property
+    def n_examples(self) -> int:
+        return self._n_examples
 
-    def _report(self) -> Report:
-        """What is counted in tokens."""
-        targets = np.array(self.targets, np.int64)
-        histogram = np.bincount(np.array(self.lengths) // BIN_TOKENS)
+    @property
+    def n_by_length(self) -> Ints:
+        """How many of what was tokenised, used or not, have 0, 1, 2 and so on tokens."""
+        return self._n_by_length
+
+    def add(self, inspected: Inspected, is_used: npt.NDArray[np.bool_]) -> None:
+        """Write those records of a block that are used."""
+        self._n_by_length = _added(self._n_by_length, np.bincount(inspected.lengths))
+        lengths, n_exchanges = inspected.lengths[is_used], inspected.n_exchanges[is_used]
+        inspected.ids[np.repeat(is_used, inspected.lengths)].tofile(self._tokens)
+        offsets = self._n_tokens + np.cumsum(lengths) - lengths
+        table = [offsets, lengths, inspected.prompt_tokens[is_used]]
+        table += [np.full_like(lengths, inspected.source), inspected.places[is_used]]
+        self._examples.add(np.stack(table, axis=1))
+        is_of_used = np.repeat(is_used, inspected.n_exchanges)
+        asked, answers = inspected.asked_tokens[is_of_used], inspected.answer_tokens[is_of_used]
+        numbers = np.repeat(np.arange(len(lengths)), n_exchanges)
+        starts = self._n_tokens + np.cumsum(asked + answers) - answers - offsets[numbers]
+        self._targets.add(np.stack([self._n_examples + numbers, starts, answers], axis=1))
+        self._count(inspected, is_used, is_of_used)
+        self._n_tokens += int(lengths.sum())
+        self._n_examples += len(lengths)
+        self._n_learned += int(answers.sum())
+        self._longest = max(self._longest, int(lengths.max(initial=0)))
+
+    def _count(
+        self,
+        inspected: Inspected,
+        is_used: npt.NDArray[np.bool_],
+        is_of_used: npt.NDArray[np.bool_],
+    ) -> None:
+        """What the answers that are used cost; (K,) records and (E,) exchanges say which."""
+        language = inspected.language
+        self._examples_in += np.bincount(language[is_used], minlength=len(LANGUAGES))
+        fallback, characters = inspected.fallback_tokens, inspected.characters
+        costs = np.stack([inspected.answer_tokens - 1, fallback, characters], axis=1)
+        languages = np.repeat(language, inspected.n_exchanges)[is_of_used]
+        np.add.at(self._answers_in, languages, costs[is_of_used])
+
+    def report(self, *, spells_bytes: bool) -> Report:
+        """What is counted in tokens; a tokenizer that `spells_bytes` has a piece for each."""
+        n_by_length = self._n_by_length
+        n_bins = -(-len(n_by_length) // BIN_TOKENS)
+        padded = np.pad(n_by_length, (0, n_bins * BIN_TOKENS - len(n_by_length)))
         return {
-            "tokens": self.n_tokens,
-            "target_tokens": int(targets[:, 2].sum()),
-            "longest": max(length for _, length, *_ in self.table),
-            "length_99_percent": row_that_keeps(0.99, self.lengths),
-            "length_100_percent": max(self.lengths),
-            "lengths": {"bin_tokens": BIN_TOKENS, "examples": histogram.tolist()},
-            "languages": self._languages(targets),
+            "tokens": self._n_tokens,
+            "target_tokens": self._n_learned,
+            "longest": self._longest,
+            "length_99_percent": row_that_keeps(0.99, n_by_length),
+            "length_100_percent": row_that_keeps(1, n_by_length),
+            "lengths": {
+                "bin_tokens": BIN_TOKENS,
+                "examples": padded.reshape(-1, BIN_TOKENS).sum(axis=1).tolist(),
+            },
+            "languages": {
+                language: {
+                    "examples": int(n_examples),
+                    "answer_tokens": int(tokens),
+                    "tokens_per_character": int(tokens) / int(characters),
+                    "byte_fallback_share": int(fallback) / int(tokens) if spells_bytes else None,
+                }
+                for language, n_examples, (tokens, fallback, characters) in zip(
+                    LANGUAGES, self._examples_in, self._answers_in, strict=True
+                )
+                if n_examples
+            },
         }
 
-    def _languages(self, targets: npt.NDArray[np.int64]) -> Report:
-        """What an answer in each language costs; its EOS is not text."""
-        language, characters = np.array(self.answers).T
-        tokens = targets[:, 2] - 1
-        fallback = np.concatenate(self.fallback_counts)
-        found = {}
-        for number, name in enumerate(LANGUAGES):
-            its = language == number
-            if not its.any():
-                continue
-            n_tokens = int(tokens[its].sum())
-            found[name] = {
-                "examples": len(np.unique(targets[its, 0])),
-                "answer_tokens": n_tokens,
-                "tokens_per_character": n_tokens / int(characters[its].sum()),
-                "byte_fallback_share": (
-                    int(fallback[its].sum()) / n_tokens if self.tokenizer.fallback_ids else None
-                ),
-            }
-        return found
+
+def row_that_keeps(share: float, n_by_length: Ints) -> int:
+    """The shortest row that holds at least `share` of examples, of which `n_by_length` have 0, 1, 2
+    and so on tokens."""
+    held = np.cumsum(n_by_length)
+    return int(np.searchsorted(held, math.ceil(share * int(held[-1]))))
 
 
-def _encode(entries: Sequence[Entry], tokenizer: "Tokenizer") -> "Encoded":
-    """The exchanges of all of them; prompts and their answers are never joined as text."""
-    from llama_gpt4.words import Encoded
-
-    exchanges = [entry.record.exchanges for entry in entries]
-    prompts = [text for its in exchanges for text in render_prompts(its)]
-    encoded = tokenizer.encode_examples(prompts, [each.output for its in exchanges for each in its])
-    ends = np.cumsum(encoded.lengths)
-    starts = ends - encoded.lengths
-    # Text that spells a special token must stay text: a second EOS would teach to stop early.
-    for id, places in ((tokenizer.bos_id, starts), (tokenizer.eos_id, ends - 1)):
-        assert np.array_equal(np.flatnonzero(encoded.ids == id), places), entries[0].record.name
-    # There is one BOS, before all exchanges of a record.
-    is_later = np.array([turn > 0 for its in exchanges for turn in range(len(its))])
-    ids = np.delete(encoded.ids, starts[is_later])
-    return Encoded(ids, encoded.prompt_lengths - is_later, encoded.lengths - is_later)
-
-
-def row_that_keeps(share: float, lengths: Sequence[int]) -> int:
-    """The shortest row that holds at least `share` of examples of these lengths."""
-    return sorted(lengths)[math.ceil(share * len(lengths)) - 1]
-
-
-def advice(lengths: Sequence[int]) -> str:
+def advice(n_by_length: Ints) -> str:
     """What to do where examples of these lengths are too long."""
-    return f"raise it to {row_that_keeps(0.99, lengths)} to keep 99 %, {max(lengths)} to keep all"
+    most, all_of_them = (row_that_keeps(share, n_by_length) for share in (0.99, 1))
+    return f"raise it to {most} to keep 99 %, {all_of_them} to keep all"
 
 
-def require_some_fit(n_beyond: int, lengths: Sequence[int], data: FilesConfig, part: str) -> None:
-    """Refuse `part`, whose examples have `lengths`, where none of them fits."""
-    if n_beyond == len(lengths):
+def require_some_fit(n_by_length: Ints, data: FilesConfig, part: str) -> None:
+    """Refuse `part`, whose examples have these lengths, where none of them fits."""
+    if not n_by_length[: data.row_tokens + 1].any():
         raise InputError(
-            f"all {len(lengths)} examples for {part} are longer than "
-            f"data.row_tokens={data.row_tokens}: {advice(lengths)}"
+            f"all {n_by_length.sum()} examples for {part} are longer than "
+            f"data.row_tokens={data.row_tokens}: {advice(n_by_length)}"
         )
 
 
 def check_too_long(
-    too_long: Sequence[Named], lengths: Sequence[int], data: FilesConfig, part: str
+    too_long: Sequence[Named], n_by_length: Ints, data: FilesConfig, part: str
 ) -> None:
     """The same, and where `data.policy.too_long` asks for it."""
-    require_some_fit(len(too_long), lengths, data, part)
+    require_some_fit(n_by_length, data, part)
     if too_long and data.policy.too_long == "error":
         raise InputError(
-            f"{len(too_long)} of {len(lengths)} examples for {part} are longer than "
+            f"{len(too_long)} of {n_by_length.sum()} examples for {part} are longer than "
             f"data.row_tokens={data.row_tokens}, the first is {too_long[0].name}: "
-            f"{advice(lengths)}, or drop them by data.policy.too_long=drop"
+            f"{advice(n_by_length)}, or drop them by data.policy.too_long=drop"
         )
+
+
+def _added(some: Ints, more: Ints) -> Ints:
+    """Counts of which either may have more."""
+    n = max(len(some), len(more))
+    return np.pad(some, (0, n - len(some))) + np.pad(more, (0, n - len(more)))

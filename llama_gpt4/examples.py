@@ -21,6 +21,7 @@ Ints = npt.NDArray[np.int64]
 Report = dict[str, Any]
 
 DROPPED_FOR = {
+    "broken_record": "being broken",
     "empty_output": "an empty output",
     "cut_output": "an output that broke off",
     "cut_start": "an output without its first letters",

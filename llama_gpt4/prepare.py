@@ -14,13 +14,12 @@ import importlib.metadata
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,9 +28,10 @@ from llama_gpt4.cache import cached, digest, fingerprint
 from llama_gpt4.config import DataConfig, RunConfig, TrainConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import Prepared, Report, files_of, open_prepared, require_accepted
+from llama_gpt4.holdout import Holdout, asked
 from llama_gpt4.hub import TOKENIZER_FILES, local_snapshot
 from llama_gpt4.prompt import CHAT_TEMPLATE, render_prompts
-from llama_gpt4.records import Record, is_path, read_bytes, read_records
+from llama_gpt4.records import digest_of, is_path, readable_records
 
 if TYPE_CHECKING:
     from llama_gpt4.tokenizer import Tokenizer
@@ -40,16 +40,13 @@ log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 CODE = (
-    *("containers.py", "records.py", "fields.py", "conversations.py", "prompt.py", "tokenizer.py"),
-    "words.py",
-    *("sentencepiece_training.py", "prepare.py", "examples.py", "example_writer.py"),
-    *("audit.py", "validators.py", "language.py", "decontamination.py", "questions.py"),
-    *("similarity.py", "rouge.py"),
+    *("containers.py", "blocks.py", "records.py", "fields.py", "conversations.py", "prompt.py"),
+    *("tokenizer.py", "words.py", "sentencepiece_training.py", "prepare.py", "holdout.py"),
+    *("inspection.py", "audit.py", "parts.py", "examples.py", "example_writer.py", "npy_file.py"),
+    *("text_faults.py", "validators.py", "language.py", "decontamination.py", "questions.py"),
+    *("similarity.py", "rouge.py", "first_places.py"),
 )
 """Modules whose text decides the tokens or what is said of them; it is part of the key."""
-
-
-R = TypeVar("R")
 
 
 def prepare(config: TrainConfig) -> Prepared:
@@ -84,8 +81,8 @@ def cache_key(config: RunConfig, folder: Path = HERE, code: Sequence[str] = CODE
     of our modules, which are `code` in `folder`."""
     data, tokenizer = config.data, tokenizer_path(config)
     decisive: dict[str, object] = {
-        "files": [digest(read_bytes(file)) for file in data.files],
-        "validation_files": [digest(read_bytes(file)) for file in data.validation.files],
+        "files": [digest_of(file) for file in data.files],
+        "validation_files": [digest_of(file) for file in data.validation.files],
         "share": [data.validation.share, config.seed] if data.validation.share else None,
         "row_tokens": data.row_tokens,
         "policy": asdict(data.policy),
@@ -111,7 +108,7 @@ def _questions(file: str) -> tuple[str, str]:
     """The name by which the audit calls a file of questions, and its digest."""
     if is_path(file) and not Path(file).exists():
         raise InputError(f"data.decontaminate={file} does not exist")
-    return Path(file).name, digest(read_bytes(file))
+    return Path(file).name, digest_of(file)
 
 
 def tokenizer_path(config: RunConfig) -> Path | None:
@@ -132,79 +129,58 @@ def _tokenizer_bytes(path: Path) -> dict[str, str]:
 
 
 def _write(config: TrainConfig, draft: Path) -> None:
-    from llama_gpt4.example_writer import ExampleWriter
+    from llama_gpt4.inspection import Inspection
+    from llama_gpt4.parts import write_part
 
-    parts = _read(config)
-    read = parts["train"]
-    texts = chain(
-        (text for record in read for text in render_prompts(record.exchanges)),
-        (exchange.output for record in read for exchange in record.exchanges),
-    )
-    tokenizer = own_tokenizer(config, texts, draft / "tokenizer")
+    data, holdout = config.data, _holdout(config)
+    tokenizer = own_tokenizer(config, _texts(config, holdout), draft / "tokenizer")
     dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
+    has_validation = data.validation.files or holdout
+    parts = ["train", *(["validation"] if has_validation else [])]
     report: Report = {"train": None, "validation": None}
-    for part, records in parts.items():
+    for part in parts:
         (draft / part).mkdir()
-        writer = ExampleWriter(config.data, part, tokenizer, draft / part, dtype)
-        report[part] = writer.write(records)
+        inspection = Inspection(data, part, holdout, draft / "tokenizer", dtype)
+        report[part] = write_part(inspection, tokenizer, draft / part)
     meta = {
-        "fingerprint": fingerprint(draft / "train", _decisive_files(parts["train"])),
+        "fingerprint": fingerprint(draft / "train", _decisive_files(draft / "train")),
         "dtype": dtype.name,
         "vocab_size": tokenizer.vocab_size,
         "bos_id": tokenizer.bos_id,
         "eos_id": tokenizer.eos_id,
         "unk_id": tokenizer.unk_id,
         "tokenizer": tokenizer.fingerprint(),
-        "files": {part: files_of(config.data, part) for part in parts},
+        "files": {part: files_of(data, part) for part in parts},
         "report": report,
     }
     (draft / "meta.json").write_text(json.dumps(meta) + "\n")
 
 
-def _decisive_files(train: Sequence[Record]) -> list[str]:
+def _decisive_files(folder: Path) -> list[str]:
     """Which files of the training examples decide what is learned from these records; of single
     answers examples.npy says all, and a run that began with them goes on."""
-    has_turns = any(record.later for record in train)
-    return ["examples.npy", "tokens.bin", *(["targets.npy"] if has_turns else [])]
+    n_examples, n_answers = (
+        len(np.load(folder / name, mmap_mode="r")) for name in ("examples.npy", "targets.npy")
+    )
+    return ["examples.npy", "tokens.bin", *(["targets.npy"] if n_answers > n_examples else [])]
 
 
-def _read(config: TrainConfig) -> dict[str, list[Record]]:
-    """Records of `train` and, if asked for, of `validation`."""
+def _holdout(config: TrainConfig) -> Holdout | None:
+    """What of the training records is held out."""
     data = config.data
-    records = [record for file in data.files for record in read_records(file)]
-    if data.validation.files:
-        held_out = [record for file in data.validation.files for record in read_records(file)]
-        return {"train": records, "validation": held_out}
-    if data.validation.share:
-        train, held_out = split(records, data.validation.share, config.seed, asked)
-        return {"train": train, "validation": held_out}
-    return {"train": records}
+    if not data.validation.share:
+        return None
+    prompts = (asked(record) for file in data.files for record in readable_records(file))
+    return Holdout.of(prompts, data.validation.share, config.seed)
 
 
-def split(
-    records: list[R], share: float, seed: int, prompt_of: Callable[[R], str]
-) -> tuple[list[R], list[R]]:
-    """Train and held out, at least one of each. Records with one prompt stay on one side."""
-    count = round(share * len(records))
-    if count == 0:
-        raise InputError(
-            f"data.validation.share={share} of {len(records)} records holds out none: "
-            f"raise it to {1 / len(records):.2g}"
-        )
-    draws = [digest(f"{seed}\0{prompt_of(record)}".encode()) for record in records]
-    last = sorted(draws)[count - 1]
-    train = [record for record, draw in zip(records, draws, strict=True) if draw > last]
-    if not train:
-        raise InputError(
-            f"data.validation.share={share} of {len(records)} records leaves none to train on: "
-            "lower it"
-        )
-    return train, [record for record, draw in zip(records, draws, strict=True) if draw <= last]
-
-
-def asked(record: Record) -> str:
-    """What makes two records one prompt; of conversations that begin alike the beginning."""
-    return f"{record.instruction}\0{record.input}"
+def _texts(config: TrainConfig, holdout: Holdout | None) -> Iterator[str]:
+    """All texts that are trained on."""
+    for file in config.data.files:
+        for record in readable_records(file):
+            if holdout is None or not holdout.has(asked(record)):
+                yield from render_prompts(record.exchanges)
+                yield from (exchange.output for exchange in record.exchanges)
 
 
 def own_tokenizer(config: RunConfig, texts: Iterable[str], folder: Path) -> "Tokenizer":

@@ -25,8 +25,8 @@ SAMPLES = ("en", "zh", "comparisons_en", "comparisons_zh")
 class Fault(NamedTuple):
     """A value that is no record."""
 
-    index: int
-    """Its place, as a record's."""
+    place: int
+    """A record's `index`."""
     message: str
 
 
@@ -87,6 +87,12 @@ def is_path(file: str) -> bool:
 def read_records(file: str) -> list[Record]:
     """The records of `file`, a path or `sample:en` or `sample:zh`, in their order."""
     return _whole(blocks_of(file), file)
+
+
+def readable_records(file: str) -> Iterator[Record]:
+    """The same one after the other, without what is no record: others count that."""
+    for block in blocks_of(file):
+        yield from records_of(block)[0]
 
 
 def parse_records(content: bytes, file: str) -> list[Record]:

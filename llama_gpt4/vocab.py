@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_gpt4.answer import PATHS, quote_values
 from llama_gpt4.architecture import LlamaConfig, described, from_hugging_face
+from llama_gpt4.blocks import decoded
 from llama_gpt4.cache import digest
 from llama_gpt4.compose import compose
 from llama_gpt4.errors import InputError, require
@@ -20,7 +21,6 @@ from llama_gpt4.help import wants_help
 from llama_gpt4.hub import TOKENIZER_FILES, local_snapshot
 from llama_gpt4.program import ExitReport, run_program
 from llama_gpt4.prompt import CHAT_TEMPLATE
-from llama_gpt4.blocks import decoded
 from llama_gpt4.records import json_values, parse_records, read_bytes, record_name
 
 if TYPE_CHECKING:

@@ -111,7 +111,7 @@ class WordEncoder:
         sizes = np.add.reduceat(counts, np.frombuffer(starts, np.int64))
         ends = np.cumsum(counts)
         first = np.repeat(self._starts[places] - (ends - counts), counts)
-        ids = self._ids[first + np.arange(ends[-1])]
+        ids = self._ids[first + np.arange(len(first))]
         return Encoded(ids, sizes[::2], sizes[::2] + sizes[1::2])
 
     def _forget(self) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from llama_gpt4.cache import cached, digest, fingerprint
-from llama_gpt4.prepare import cache_key, own_tokenizer, split, tokenizer_path
+from llama_gpt4.holdout import split
+from llama_gpt4.prepare import cache_key, own_tokenizer, tokenizer_path
 from llama_gpt4_data.comparisons import Comparison, read_comparisons
 from llama_gpt4_data.reward_backbone import is_llama, require_plain
 from llama_gpt4_data.reward_config import ComparisonsConfig

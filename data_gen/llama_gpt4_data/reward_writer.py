@@ -86,7 +86,7 @@ class Writer:
             for start in range(0, len(usable), CHUNK_RECORDS):
                 ids = self._add(usable[start : start + CHUNK_RECORDS], files, tokenizer)
                 np.array(ids, self.dtype).tofile(out)
-        check_too_long(self.too_long, self.lengths, self.data, self.part)
+        check_too_long(self.too_long, np.bincount(self.lengths), self.data, self.part)
         self.prompts.append((self.n_tokens, 0, len(self.responses), len(self.pairs), 0, 0, 0, 0))
         for name, rows in zip(
             TABLES, (self.prompts, self.responses, self.pairs, self.scores), strict=True
@@ -180,7 +180,7 @@ class Writer:
             "too_long_responses": len(self.too_long),
             "tokens": self.n_tokens,
             "longest": max(n for n in self.lengths if n <= self.data.row_tokens),
-            "length_99_percent": row_that_keeps(0.99, self.lengths),
+            "length_99_percent": row_that_keeps(0.99, np.bincount(self.lengths)),
             "length_100_percent": max(self.lengths),
         }
 

@@ -41,6 +41,7 @@ VALUES: dict[str, Any] = {
         "weights": [],
         "row_tokens": 512,
         "policy": {
+            "broken_record": "error",
             "empty_output": "drop",
             "cut_output": "drop",
             "cut_start": "keep",

@@ -7,17 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llama_gpt4.audit import RULES, Audit
+from llama_gpt4 import blocks, parts
+from llama_gpt4.audit import RULES
 from llama_gpt4.config import TrainConfig
 from llama_gpt4.data_config import ALWAYS_KEPT_OUT
 from llama_gpt4.errors import InputError
+from llama_gpt4.inspection import Inspection
+from llama_gpt4.parts import write_part
 from llama_gpt4.prepare import prepare
 from llama_gpt4.questions import read_questions
-from llama_gpt4.records import parse_records
+from llama_gpt4.records import readable_records
+from llama_gpt4.tokenizer import Tokenizer, train_tokenizer
 
 REAL_DATA = os.environ.get("LLAMA_GPT4_REAL_DATA")
 ConfigFor = Callable[..., TrainConfig]
@@ -29,6 +34,7 @@ PLAIN = [EN | {"output": f"A birch is one, and it is {n} years old."} for n in r
 PLAIN_ZH = [ZH | {"output": f"白桦树就是一种，它已经{n}岁了。"} for n in range(20)]
 
 FAULTS: dict[str, list[Json]] = {
+    "broken_record": [{"instruction": "Name a bush."}, {"instruction": "说出一种灌木。"}],
     "empty_output": [
         EN | {"output": " \n"},
         ZH | {"output": "无输出"},
@@ -108,9 +114,10 @@ def check_sums(report: Json) -> None:
 @pytest.mark.parametrize("rule", [rule for rule in RULES if FAULTS[rule]])
 def test_each_fault_is_found_where_it_is(audited: Callable[..., Json], rule: str) -> None:
     """English and Chinese, behind sound records of their language."""
+    policies = {"broken_record": "drop"} if rule == "broken_record" else {}
     english = [f for f in FAULTS[rule] if f.get("instruction", f.get("question", "")).isascii()]
     chinese = [f for f in FAULTS[rule] if f not in english]
-    report = audited(PLAIN + english, PLAIN_ZH + chinese)
+    report = audited(PLAIN + english, PLAIN_ZH + chinese, **policies)
     check_sums(report)
     expected = [("0.json", 20 + n) for n in range(len(english))]
     expected += [("1.json", 20 + n) for n in range(len(chinese))]
@@ -134,45 +141,57 @@ def mixtures(draw: st.DrawFn) -> tuple[list[list[Json]], dict[str, str]]:
         rule: draw(st.sampled_from(["drop", "error"] + ["keep"] * (rule not in ALWAYS_KEPT_OUT)))
         for rule in RULES
     }
-    return files, policies
+    return files, policies | {"broken_record": "drop"}  # `error` ends everything
 
 
-@given(mixture=mixtures())
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    texts = [text for fault in (*PLAIN, *PLAIN_ZH) for text in fault.values()]
+    train_tokenizer(texts, 400, folder / "tokenizer.model")
+    return folder
+
+
+@given(mixture=mixtures(), block_values=st.sampled_from([1, 3, 1000]))
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_the_counts_add_up_for_any_mixture_of_faults(
-    mixture: tuple[list[list[Json]], dict[str, str]], train_config: ConfigFor, tmp_path: Path
+    mixture: tuple[list[list[Json]], dict[str, str]],
+    block_values: int,
+    train_config: ConfigFor,
+    tmp_path: Path,
+    tokenizer: Path,
 ) -> None:
     files, policies = mixture
     questions = tmp_path / "questions.jsonl"
     questions.write_text("\n".join(json.dumps(question) for question in QUESTIONS))
+    names = [str(tmp_path / f"{n}.json") for n in range(2)]
+    for name, values in zip(names, files, strict=True):
+        Path(name).write_text(json.dumps(values))
     data = train_config(
         **{
+            "data.files": names,
             "data.row_tokens": 256,
             "data.decontaminate": [str(questions)],
             **{f"data.policy.{rule}": policy for rule, policy in policies.items()},
         }
     ).data
-    records = [
-        record
-        for n, values in enumerate(files)
-        for record in parse_records(json.dumps(values).encode(), f"{n}.json")
-    ]
-    audit = Audit(data, ["0.json", "1.json"], "train")
-    used = [
-        entry.record
-        for entry in audit.read(records)
-        # A token a character.
-        if audit.takes(
-            entry,
-            len(entry.record.instruction + entry.record.input),
-            len(entry.record.instruction + entry.record.input + entry.record.output),
-        )
-    ]
-    report = audit.report()
+    inspection = Inspection(data, "train", None, tokenizer, np.uint16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK_VALUES", block_values)
+        patch.setattr(parts, "usable_cores", lambda: 1)
+        report = nothing_left = None
+        try:
+            report = write_part(inspection, Tokenizer.load(tokenizer), tmp_path)
+        except InputError as error:
+            nothing_left = str(error)
+    if report is None:
+        assert "left of" in nothing_left or "are longer than" in nothing_left
+        return
     check_sums(report)
-    assert report["read"] == len(records) and report["used"] == len(used)
+    used = [tuple(place) for place in np.load(tmp_path / "examples.npy")[:, 3:].tolist()]
+    assert report["read"] == sum(map(len, files)) and report["used"] == len(used)
     refused = {
         (place["file"], place["record"])
         for rule, finding in report["findings"].items()
@@ -180,11 +199,13 @@ def test_the_counts_add_up_for_any_mixture_of_faults(
         if policies[rule] != "keep"
     }
     assert len(refused) == report["read"] - report["used"]  # each is counted once
-    assert refused.isdisjoint(audit.place_of(record) for record in used)
+    assert refused.isdisjoint(used)
+    read = [{record.index: record for record in readable_records(name)} for name in names]
+    records = [read[source][index] for source, index in used]
     if policies["duplicate"] != "keep":
-        assert len({(r.instruction, r.input, r.output) for r in used}) == len(used)
+        assert len({(r.instruction, r.input, r.output) for r in records}) == len(used)
     if policies["same_prompt"] != "keep" and policies["duplicate"] != "keep":
-        assert len({(r.instruction, r.input) for r in used}) == len(used)
+        assert len({(r.instruction, r.input) for r in records}) == len(used)
 
 
 def conversation(*exchanges: Json) -> Json:
@@ -224,7 +245,7 @@ def test_the_language_of_a_conversation_is_that_of_its_answers(
 
 def test_the_counts_add_up_where_all_faults_meet(audited: Callable[..., Json]) -> None:
     faults = [fault for rule in RULES for fault in FAULTS[rule]]
-    report = audited(PLAIN + faults, PLAIN_ZH + faults)
+    report = audited(PLAIN + faults, PLAIN_ZH + faults, broken_record="drop")
     check_sums(report)
     assert report["read"] == 40 + 2 * len(faults)
     assert all(finding["found"] for finding in report["findings"].values())

@@ -21,9 +21,9 @@ import llama_gpt4
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import report_lines
 from llama_gpt4.hub import TOKENIZER_FILES
-from llama_gpt4.prepare import asked, cache_key, main, prepare, split
+from llama_gpt4.prepare import cache_key, main, prepare
 from llama_gpt4.prompt import CHAT_TEMPLATE, render_prompt
-from llama_gpt4.records import Record, read_records
+from llama_gpt4.records import read_records
 from llama_gpt4.tokenizer import Tokenizer
 
 PACKAGE = Path(llama_gpt4.__file__).parent
@@ -269,14 +269,6 @@ def test_a_share_is_drawn_by_the_seed(config_for):
     assert order == sorted(order)
 
 
-def test_records_with_one_prompt_stay_on_one_side():
-    records = [Record(f"Q{i % 10}", "", f"A{i}", "f", i) for i in range(100)]
-    for seed in range(5):
-        train, held_out = split(records, 0.25, seed, asked)
-        assert not {r.instruction for r in train} & {r.instruction for r in held_out}
-        assert 25 <= len(held_out) <= 34 and len(train) + len(held_out) == 100
-
-
 @pytest.mark.parametrize(
     ("share", "n", "fault"),
     [
@@ -480,7 +472,7 @@ STUCK = """
 import time
 class Stop(logging.Handler):
     def emit(self, record):
-        if "tokenised 1000 of" in record.getMessage():
+        if "train: 1000 records tokenised" in record.getMessage():
             print("half", flush=True)
             time.sleep(600)
 logging.getLogger().addHandler(Stop())
@@ -568,12 +560,12 @@ def test_a_damaged_cache_is_noticed(config_for, file, damage):
         prepare(config)
 
 
-def test_tokenising_goes_by_chunks(config_for, write_json, caplog):
+def test_tokenising_goes_by_blocks(config_for, write_json, caplog):
     path = write_json([record(output=str(i)) for i in range(2001)])
     with caplog.at_level(logging.INFO):
         prepare(config_for(**{"data.files": [path]}))
-    chunks = [r.getMessage() for r in caplog.records if "tokenised" in r.getMessage()]
-    assert chunks == [f"train: tokenised {n} of 2001 records" for n in (1000, 2000, 2001)]
+    told = [r.getMessage() for r in caplog.records if "tokenised" in r.getMessage()]
+    assert told == [f"train: {n} records tokenised" for n in (1000, 2000, 2001)]
 
 
 # The program.
