@@ -13,7 +13,7 @@ from llama_gpt4.examples import Examples, open_prepared
 from llama_gpt4.mixture import times_in_epoch
 from llama_gpt4.prepare import cache_key
 from llama_gpt4.prompt import render_prompts
-from llama_gpt4.records import is_path, read_records
+from llama_gpt4.records import is_path, readable_records
 from llama_gpt4_launch.plan_config import PlannedConfig
 
 ASCII_PER_TOKEN = 3.8
@@ -101,17 +101,18 @@ def _counted(config: PlannedConfig, examples: Examples, vocab_size: int) -> Work
 def _guessed(config: PlannedConfig) -> Workload:
     """From the texts, without their tokenizer."""
     _require_files(config)
-    records = [(i, record) for i, f in enumerate(config.data.files) for record in read_records(f)]
-    guessed = [
+    files = enumerate(config.data.files)
+    records = ((number, record) for number, file in files for record in readable_records(file))
+    guessed = (
         (
-            file,
+            number,
             1 + sum(map(_guess_tokens, render_prompts(record.exchanges))),
             sum(1 + _guess_tokens(each.output) for each in record.exchanges),
         )
-        for file, record in records
+        for number, record in records
         if all(exchange.output.strip() for exchange in record.exchanges)
-    ]
-    file_of, prompts, answers = np.array(guessed, np.int64).reshape(-1, 3).T
+    )
+    file_of, prompts, answers = np.fromiter(guessed, np.dtype((np.int64, 3))).T
     fitting = prompts + answers <= config.data.row_tokens
     if not fitting.any():
         raise InputError(
