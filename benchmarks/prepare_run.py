@@ -10,6 +10,7 @@ LLaMA-Factory cannot be installed beside a current transformers, so its way is t
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -38,7 +39,7 @@ class Task:
     """For caches."""
     row_tokens: int
     processes: int
-    """Of `datasets`; ours is one, and with 0 the cache has to be there."""
+    """Of `datasets`; ours starts as many as it has cores. With 0 ours has to be in the cache."""
 
     @property
     def num_proc(self) -> int | None:
@@ -48,6 +49,8 @@ class Task:
 
 def ours(task: Task) -> dict[str, Any]:
     """`prepare` and the packing of its rows; without processes from the cache."""
+    if task.processes:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.processes])
     from llama_gpt4.compose import training_config
 
     keep = [f"data.policy.{rule}=keep" for rule in ("duplicate", "same_prompt", "cut_start")]
@@ -67,7 +70,7 @@ def ours(task: Task) -> dict[str, Any]:
     from llama_gpt4.prepare import prepare
 
     if task.processes:
-        import llama_gpt4.example_writer
+        import llama_gpt4.parts
         import llama_gpt4.tokenizer  # noqa: F401
 
     start = _now()
