@@ -11,23 +11,19 @@ processes in the first round, and then with what was the better. See `prepare_ru
 """
 
 import argparse
-import csv
 import json
 import os
-import platform
 import random
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from novelty import ROOT, commit, processor
+from machine import ROOT, facts, write_report, write_rows
 
 from llama_gpt4.prompt import CHAT_TEMPLATE
 from llama_gpt4.tokenizer import Tokenizer
@@ -122,14 +118,12 @@ def _median(runs: list[dict[str, Any]], key: str) -> float:
 
 def report(results: Results, n_records: int, load: str) -> str:
     """The table of `results`, with what it was measured on."""
-    names = ("tokenizers", "datasets", "transformers", "trl", "numpy")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
     cold = results["ours", "en", 2]
     lines = [
         "# From JSON to packed rows",
         "",
-        f"{date.today()}, commit {commit()}, {processor()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, {versions}; load average before {load}.",
+        f"{facts('tokenizers', 'datasets', 'transformers', 'trl', 'numpy')}; load average before "
+        f"{load}.",
         f"{n_records:,} records, LLaMA's 32,000 pieces, rows of {ROW_TOKENS:,} tokens; medians, "
         f"least and most of {len(cold)} rounds in turn. Made by `python benchmarks/prepare.py`; "
         f"goals for English: {GOALS}.",
@@ -159,15 +153,6 @@ def report(results: Results, n_records: int, load: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_csv(path: Path, results: Results) -> None:
-    with open(path, "w", newline="") as file:
-        table = csv.writer(file)
-        keys = ["seconds", "cpu_seconds", "tokens", "rows", "fill"]
-        table.writerow(["side", "records", "processes", *keys])
-        for (side, language, n), runs in results.items():
-            table.writerows([side, language, n, *(run[key] for key in keys)] for run in runs)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time from JSON to rows, and the peers'.")
     parser.add_argument("--records", type=int, default=52_002)
@@ -190,10 +175,13 @@ def main() -> int:
         tokenizer.save(folder / "tokenizer", chat_template=CHAT_TEMPLATE, max_tokens=ROW_TOKENS)
         results = measure(Bench(folder, files), options.repeats)
     text = report(results, options.records, load)
-    print(text)
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    options.results.write_text(text)
-    write_csv(options.results.with_suffix(".csv"), results)
+    write_report(options.results, text)
+    rows = [
+        {"side": side, "records": language, "processes": n} | run
+        for (side, language, n), runs in results.items()
+        for run in runs
+    ]
+    write_rows(options.results.with_suffix(".csv"), rows)
     return 0
 
 

@@ -25,7 +25,8 @@ import numpy as np
 
 from llama_gpt4.asked import asked_of
 from llama_gpt4.cache import cached, digest, fingerprint
-from llama_gpt4.config import DataConfig, RunConfig, TrainConfig
+from llama_gpt4.config import RunConfig, TrainConfig
+from llama_gpt4.data_config import DataConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.examples import Prepared, Report, files_of, open_prepared, require_accepted
 from llama_gpt4.holdout import Holdout, asked
