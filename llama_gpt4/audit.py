@@ -19,11 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from llama_gpt4.data_config import DataConfig
-from llama_gpt4.errors import InputError
 from llama_gpt4.first_places import FirstPlaces
 from llama_gpt4.inspection import Inspected
 from llama_gpt4.packing import Ints
-from llama_gpt4.records import faults_described
+from llama_gpt4.records import refusal
 from llama_gpt4.text_faults import claim_of
 
 RULES = (
@@ -123,8 +122,7 @@ class Audit:
     def _note_broken(self, inspected: Inspected) -> None:
         broken, source = inspected.broken, inspected.source
         if broken and self._policy["broken_record"] == "error":
-            described = faults_described(broken, f"the first {self._read[source]:,}")
-            raise InputError(f"{described}, or leave such out by data.policy.broken_record=drop")
+            raise refusal(broken, self._read[source])
         for fault in broken:
             self._note(source, fault.place, "broken_record", fault.message)
         self._dropped["broken_record"] += len(broken)

@@ -26,6 +26,8 @@ class Holdout:
     def of(cls, prompts: Iterable[str], share: float, seed: int) -> "Holdout":
         """About `share` of all records, whose `prompts` these are; at least one on each side."""
         draws = np.fromiter((_draw(seed, prompt) for prompt in prompts), np.uint64)
+        if not len(draws):
+            raise InputError("data.files hold no record that can be read")
         count = round(share * len(draws))
         if count == 0:
             raise InputError(

@@ -13,7 +13,7 @@ from llama_gpt4.errors import InputError
 from llama_gpt4.example_writer import ExampleWriter, require_some_fit
 from llama_gpt4.examples import Report, dropped_words, files_of
 from llama_gpt4.inspection import Inspected, Inspection, Inspector, Task
-from llama_gpt4.records import blocks_of, records_of
+from llama_gpt4.records import blocks_of, no_record, records_of
 from llama_gpt4.text_faults import answer_language, claim_of
 from llama_gpt4.workers import Workers, usable_cores
 
@@ -62,7 +62,7 @@ def _tasks(source: int, file: str, claims: Mapping[int, str | None]) -> Iterator
     blocks = blocks_of(file)
     first = next(blocks, None)
     if first is None:
-        raise InputError(f"{file} holds no record")
+        raise no_record(file)
     claim = claims[source] if source in claims else _claim(first)
     for block in chain([first], blocks):
         yield Task(source, claim, block)

@@ -32,7 +32,7 @@ from llama_gpt4.examples import Prepared, Report, files_of, open_prepared, requi
 from llama_gpt4.holdout import Holdout, asked
 from llama_gpt4.hub import TOKENIZER_FILES, local_snapshot
 from llama_gpt4.prompt import CHAT_TEMPLATE, render_prompts
-from llama_gpt4.records import digest_of, is_path, readable_records
+from llama_gpt4.records import Record, digest_of, is_path, readable_records
 
 if TYPE_CHECKING:
     from llama_gpt4.tokenizer import Tokenizer
@@ -171,17 +171,20 @@ def _holdout(config: TrainConfig) -> Holdout | None:
     data = config.data
     if not data.validation.share:
         return None
-    prompts = (asked(record) for file in data.files for record in readable_records(file))
-    return Holdout.of(prompts, data.validation.share, config.seed)
+    return Holdout.of(map(asked, _records(data)), data.validation.share, config.seed)
 
 
 def _texts(config: TrainConfig, holdout: Holdout | None) -> Iterator[str]:
     """All texts that are trained on."""
-    for file in config.data.files:
-        for record in readable_records(file):
-            if holdout is None or not holdout.has(asked(record)):
-                yield from render_prompts(record.exchanges)
-                yield from (exchange.output for exchange in record.exchanges)
+    for record in _records(config.data):
+        if holdout is None or not holdout.has(asked(record)):
+            yield from render_prompts(record.exchanges)
+            yield from (exchange.output for exchange in record.exchanges)
+
+
+def _records(data: DataConfig) -> Iterator[Record]:
+    for file in data.files:
+        yield from readable_records(file, broken=data.policy.broken_record)
 
 
 def own_tokenizer(config: RunConfig, texts: Iterable[str], folder: Path) -> "Tokenizer":

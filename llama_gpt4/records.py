@@ -89,10 +89,18 @@ def read_records(file: str) -> list[Record]:
     return _whole(blocks_of(file), file)
 
 
-def readable_records(file: str) -> Iterator[Record]:
-    """The same one after the other, without what is no record: others count that."""
+def readable_records(file: str, *, broken: str = "drop") -> Iterator[Record]:
+    """The same one after the other. What is no record is left out, for others to count it, or ends
+    this, as the policy for what is `broken` says."""
+    n = 0
     for block in blocks_of(file):
-        yield from records_of(block)[0]
+        records, faults = records_of(block)
+        n += len(records) + len(faults)
+        if faults and broken == "error":
+            raise refusal(faults, n)
+        yield from records
+    if not n:
+        raise no_record(file)
 
 
 def parse_records(content: bytes, file: str) -> list[Record]:
@@ -109,7 +117,7 @@ def _whole(read: Iterable[Block], file: str) -> list[Record]:
         records += of_block
         faults += found
     if not records and not faults:
-        raise InputError(f"{file} holds no record")
+        raise no_record(file)
     if faults:
         raise InputError(faults_described(faults, f"{len(records) + len(faults):,}"))
     return records
@@ -131,6 +139,16 @@ def faults_described(faults: Sequence[Fault], of: str) -> str:
     """The first of the `faults`, and how many there are `of` so many records."""
     more = f"; {len(faults):,} of {of} records cannot be used as they are" * (len(faults) > 1)
     return f"{faults[0].message}{more}"
+
+
+def no_record(file: str) -> InputError:
+    return InputError(f"{file} holds no record")
+
+
+def refusal(faults: Sequence[Fault], n_read: int) -> InputError:
+    """What `data.policy.broken_record=error` says to `faults` among so many records of a file."""
+    described = faults_described(faults, f"the first {n_read:,}")
+    return InputError(f"{described}, or leave such out by data.policy.broken_record=drop")
 
 
 def blocks_of(file: str) -> Iterator[Block]:
