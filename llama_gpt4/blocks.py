@@ -26,6 +26,16 @@ BLOCK_VALUES = 1000
 """Of an array."""
 MAX_OBJECT_PIECES = 256
 """So much of a file is read to see what a value over several lines is."""
+OTHER_FORMATS = {
+    b"PK\x03\x04": "is a zip archive: unpack it",
+    b"BZh": "is compressed by bzip2: unpack it, or compress it by gzip or zstd",
+    b"\xfd7zXZ": "is compressed by xz: unpack it, or compress it by gzip or zstd",
+    codecs.BOM_UTF16_LE: "is UTF-16: save the file as UTF-8",
+    codecs.BOM_UTF16_BE: "is UTF-16: save the file as UTF-8",
+    b"version https://git-lfs": "is a pointer of Git LFS, not the file: fetch that by git lfs pull",
+    b"<": "is HTML or XML: a page about the file, perhaps, instead of the file",
+}
+"""How files begin that are not for us, and what to do about them."""
 _BLANK = re.compile(r"[ \t\r\n]*")
 _scan = json.JSONDecoder().raw_decode
 
@@ -82,6 +92,7 @@ def _table(pieces: Iterable[bytes], file: str) -> Iterator[Block]:
 
 def _lines(pieces: Iterator[bytes], file: str) -> Iterator[Block]:
     head = next(pieces, b"")
+    _refuse_other_formats(head, file)
     if not _is_json(head.lstrip().split(b"\n", 1)[0]):
         head += b"".join(islice(pieces, MAX_OBJECT_PIECES))
     while b"\n" not in head.strip() and (piece := next(pieces, b"")):
@@ -91,6 +102,12 @@ def _lines(pieces: Iterator[bytes], file: str) -> Iterator[Block]:
     for content in _whole_lines(chain([head], pieces)):
         yield Block(file, line, content)
         line += content.count(b"\n")
+
+
+def _refuse_other_formats(head: bytes, file: str) -> None:
+    for start, advice in OTHER_FORMATS.items():
+        if head.startswith(start):
+            raise InputError(f"{file} {advice}")
 
 
 def _is_json(line: bytes) -> bool:
@@ -120,7 +137,14 @@ def _refuse_one_object(text: str, file: str) -> None:
         value, end = _scan(text)
     except (ValueError, RecursionError):
         return  # whoever parses the lines says where it breaks off
-    if not isinstance(value, dict) or end < len(text):
+    if not isinstance(value, dict):
+        return
+    if end < len(text):
+        if "\n" in text[:end]:
+            raise InputError(
+                f"{file} has JSON objects over several lines each: write one a line, or a list, "
+                "[{…}, {…}]"
+            )
         return
     is_record = not OF_RECORDS.isdisjoint(value)
     holds_more = not is_record and any(isinstance(inner, list | dict) for inner in value.values())

@@ -39,11 +39,7 @@ def exchanges_of(value: Mapping[str, Any], name: str) -> list[Exchange]:
     has_system_turn = bool(turns) and turns[0]["role"] == "system"
     if has_system_turn:
         system += turns.pop(0)["content"]
-    if system.strip():
-        raise InputError(
-            f"{name} has a system prompt, for which Alpaca's prompt has no place: leave it out, or "
-            "put it into the first turn of the user"
-        )
+    require_no_system(system, name)
     for i, turn in enumerate(turns):
         number = i + 1 + has_system_turn
         _require_learnable(turn, messages[number - 1], i, f"{name}: turn {number} of `{key}`")
@@ -54,6 +50,33 @@ def exchanges_of(value: Mapping[str, Any], name: str) -> list[Exchange]:
             f"{name}: `{key}` ends with a turn of the user, which nobody answers: leave it out"
         )
     return list(_paired(turns))
+
+
+def require_no_system(system: str, name: str) -> None:
+    """Refuse a system prompt that says anything."""
+    if system.strip():
+        raise InputError(
+            f"{name} has a system prompt, for which Alpaca's prompt has no place: leave it out, or "
+            "put it into the first turn of the user"
+        )
+
+
+def history_of(value: Mapping[str, Any], name: str) -> list[Exchange]:
+    """What came before the instruction of the record `value`, which may have a `history`: pairs of
+    an instruction and its answer."""
+    history = value.get("history") or []
+    if not isinstance(history, list):
+        raise InputError(f"{name}: `history` is a JSON {json_type(history)}, not a list of pairs")
+    exchanges = []
+    for number, pair in enumerate(history, start=1):
+        place = f"{name}: pair {number} of `history`"
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise InputError(f"{place} is not [instruction, answer]")
+        asked, answer = (text_of(text, part, place) for part, text in zip("01", pair, strict=True))
+        if not asked.strip():
+            raise InputError(f"{place} has an empty instruction")
+        exchanges.append(Exchange(asked, "", answer))
+    return exchanges
 
 
 def turn_of(message: Any, key: str, name: str) -> Turn:

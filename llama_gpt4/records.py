@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 
 from llama_gpt4.blocks import Block, Values, blocks
 from llama_gpt4.containers import HUB, file_pieces, folder_pieces, hub_pieces
-from llama_gpt4.conversations import KEYS, Exchange, exchanges_of
+from llama_gpt4.conversations import (
+    KEYS,
+    Exchange,
+    exchanges_of,
+    history_of,
+    require_no_system,
+)
 from llama_gpt4.errors import InputError
 from llama_gpt4.fields import json_type, text_of, without_placeholder
 
@@ -222,15 +228,16 @@ def _record(value: Any, file: str, index: int) -> Record:
     output = text_of(value["output"], "output", name)
     if not instruction.strip():
         raise InputError(f"{name}: `instruction` is empty")
+    require_no_system(text_of(value.get("system") or "", "system", name), name)
     real_input = without_placeholder(input)
+    first, *later = *history_of(value, name), Exchange(instruction, real_input, output)
     return Record(
-        instruction=instruction,
-        input=real_input,
-        output=output,
+        *first,
         file=file,
         index=index,
         is_cut=is_cut,
         placeholder="" if real_input else input.strip(),
+        later=tuple(later),
     )
 
 

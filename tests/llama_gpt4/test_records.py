@@ -1,5 +1,6 @@
 """Records: every form of file that people bring, and one clear line for every fault in it."""
 
+import bz2
 import json
 import re
 
@@ -100,7 +101,17 @@ def test_an_empty_output_is_read_and_left_to_the_caller(write):
 
 
 def test_other_keys_are_ignored(write):
-    assert read_records(write(json.dumps([GOOD | {"id": 7, "conversations": []}])))
+    other = {"id": 7, "conversations": [], "system": "", "history": None}
+    assert read_records(write(json.dumps([GOOD | other])))
+
+
+def test_a_history_is_the_beginning_of_a_conversation(write):
+    history = [["Hello.", "Good day."], ["Can you add?", "Yes."]]
+    path = write(json.dumps([GOOD | {"history": history, "input": "n/a"}]))
+    (read,) = read_records(path)
+    asked = [tuple(exchange) for exchange in read.exchanges]
+    assert asked == [("Hello.", "", "Good day."), ("Can you add?", "", "Yes."), ("Add.", "", "4")]
+    assert read.placeholder == "n/a"
 
 
 def failing(path):
@@ -182,6 +193,28 @@ def test_an_object_over_several_lines_is_not_jsonl(write):
     )
 
 
+def test_objects_over_several_lines_are_not_jsonl(write):
+    path = write("\n".join(json.dumps(GOOD, indent=1) for _ in range(2)))
+    assert failing(path) == (
+        f"{path} has JSON objects over several lines each: write one a line, or a list, "
+        "[{…}, {…}]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (json.dumps([GOOD]).encode("utf-16"), "is UTF-16: save the file as UTF-8"),
+        (bz2.compress(json.dumps([GOOD]).encode()), "is compressed by bzip2: unpack it, or"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS, not the file"),
+        (b"<!DOCTYPE html>", "is HTML or XML: a page about the file, perhaps"),
+    ],
+)
+def test_other_formats_are_called_by_name(write, content, advice):
+    path = write(content)
+    assert failing(path).startswith(f"{path} {advice}")
+
+
 def test_an_object_that_breaks_off_says_where(write):
     assert "neither a JSON array nor JSONL" in failing(write('{\n "data": [\n'))
 
@@ -200,6 +233,17 @@ FAULTS = [
     ([GOOD | {"output": None}], ": `output` is a JSON null, not a string"),
     ([GOOD | {"output": {"text": "x"}}], ": `output` is a JSON object, not a string"),
     ([GOOD | {"instruction": ""}], ": `instruction` is empty"),
+    (
+        [GOOD | {"system": "You are a pirate."}],
+        "has a system prompt, for which Alpaca's prompt has no place: leave it out, or put it into "
+        "the first turn of the user",
+    ),
+    ([GOOD | {"history": "Hello."}], ": `history` is a JSON string, not a list of pairs"),
+    ([GOOD | {"history": [["a"]]}], ": pair 1 of `history` is not [instruction, answer]"),
+    (
+        [GOOD | {"history": [["a", "b"], [" ", "c"]]}],
+        ": pair 2 of `history` has an empty instruction",
+    ),
     ([GOOD | {"instruction": " \n"}], ": `instruction` is empty"),
     (
         [GOOD | {"output": "ab\ud83d"}],
