@@ -154,7 +154,7 @@ def no_record(file: str) -> InputError:
 def refusal(faults: Sequence[Fault], n_read: int) -> InputError:
     """What `data.policy.broken_record=error` says to `faults` among so many records of a file."""
     described = faults_described(faults, f"the first {n_read:,}")
-    return InputError(f"{described}, or leave such out by data.policy.broken_record=drop")
+    return InputError(f"{described}, or say data.policy.broken_record=drop")
 
 
 def blocks_of(file: str) -> Iterator[Block]:

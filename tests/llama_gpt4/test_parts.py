@@ -82,5 +82,5 @@ def test_a_broken_record_ends_it_with_a_count(write: Callable[..., Any], cores: 
         write([ENGLISH + broken + ENGLISH], cores=cores, block_values=10)
     assert str(caught.value).endswith(
         "0.json record 90 has no key `output` (its keys: instruction); 2 of the first 100 records "
-        "cannot be used as they are, or leave such out by data.policy.broken_record=drop"
+        "cannot be used as they are, or say data.policy.broken_record=drop"
     )
