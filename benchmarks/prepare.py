@@ -6,8 +6,9 @@ The records are those of `LLAMA_GPT4_REAL_DATA` again and again, each time with 
 none is there twice and new words come as often as in 52,002 different texts. All sides get the same
 records, prompts and LLaMA's own tokenizer, and take turns, each in a process of its own with empty
 caches; what it takes to import is not counted, but what it takes to start more processes is. Ours
-runs on one core and on two, on which it starts two processes that tokenise. TRL and LLaMA-Factory run with one and with two
-processes in the first round, and then with what was the better. See `prepare_run.py`.
+runs on one core and on two, on which it starts two processes that tokenise. TRL and LLaMA-Factory
+run with one and with two processes in the first round, and then with what was the better. See
+`prepare_run.py`.
 """
 
 import argparse

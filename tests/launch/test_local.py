@@ -107,7 +107,7 @@ def test_the_rest_is_ended_when_one_has_failed(
     report: ExitReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "GRACE_SECONDS", 0.4)
-    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     began = time.monotonic()
     assert (
         run(
@@ -115,11 +115,11 @@ def test_the_rest_is_ended_when_one_has_failed(
             tmp_path,
             "raise SystemExit(1)",
             deaf,
-            "import time; time.sleep(60)",
+            "import time; time.sleep(600)",
         )
         == 1
     )
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 def test_a_killed_process_is_named(
@@ -163,13 +163,13 @@ def test_those_that_cannot_listen_yet_count_as_preempted(
 
 
 def test_a_second_ctrl_c_ends_those_that_do_not_listen(report: ExitReport, tmp_path: Path) -> None:
-    deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
+    deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)"
     later(0.7, signal.SIGINT, times=2)
     began = time.monotonic()
     processes = Processes(report, "train")
     code = run(processes, tmp_path, deaf)
     assert code == 1 and processes.last_words(code) == "interrupted"
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
 
 
 def test_processes_hold_the_run_directory_when_their_parent_does_not(

@@ -71,7 +71,7 @@ def test_a_host_that_ends_alone_ends_the_run(
     waits = f"until [ -e {tmp_path}/exit.json ]; do sleep 0.1; done; exit 1"
     began = time.monotonic()
     assert connections.wait({"a": client(waits), "b": client(f"exit {code}")}) == ends
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     assert capsys.readouterr().err.startswith(f"\nllama-gpt4 train: {line}")
 
 

@@ -17,11 +17,19 @@ config = yaml.safe_load(open(sys.argv[-1]))
 def write(step, loss):
     with open(config["run_dir"] + "/metrics.jsonl", "a") as file:
         file.write(json.dumps({"step": step, "loss": loss}) + "\\n")
+def meet(*names):
+    run_dir, last = config["run_dir"], time.time() + 60
+    open(run_dir + "/began", "w").close()
+    if run_dir[-1] in names:
+        while not all(os.path.exists(run_dir[:-1] + name + "/began") for name in names):
+            assert time.time() < last, "they do not run side by side"
+            time.sleep(0.01)
 """
 
 
 def trains_by(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    """From here on trials run `code`, which knows `config` and `write(step, loss)`."""
+    """From here on trials run `code`, which knows `config`, `write(step, loss)`, and `meet(*names)`
+    in which those whose names end so wait until all of them have begun."""
     for start in ("CLI", "LAUNCH"):
         monkeypatch.setattr(sweep_trial, start, (sys.executable, "-c", SCRIPT + code))
 

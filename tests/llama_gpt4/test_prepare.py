@@ -482,7 +482,7 @@ prepare(config)
 
 
 def test_a_killed_build_leaves_nothing_that_the_next_start_believes(config_for, write_json):
-    path = write_json([record(output=str(i)) for i in range(2500)])
+    path = write_json([record(output=str(i)) for i in range(4001)])
     config = config_for(**{"data.files": [path]})
     process = start(STUCK, config)
     while process.stdout.readline() != "half\n":
@@ -497,7 +497,7 @@ def test_a_killed_build_leaves_nothing_that_the_next_start_believes(config_for, 
     output, errors = waiting.communicate(timeout=60)
     assert "tokens are in" in output, errors
     assert not list(cache.glob("*.tmp"))
-    assert prepare(config).train.n == 2500
+    assert prepare(config).train.n == 4001
 
 
 def test_a_failed_build_leaves_nothing(config_for, write_json):
