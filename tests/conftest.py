@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 import torch
 import triton.language as tl
+from hypothesis import settings
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+# Every run draws the same examples, so that what passed here passes elsewhere; to draw others:
+# `pytest --hypothesis-profile=default`.
+settings.load_profile("ci")
 
 _cast = InterpreterBuilder.cast_impl
 
