@@ -1,6 +1,8 @@
 """Which tokens a rank trains on in which step: a pure function of the step, so resume is exact.
 
 1. An epoch packs all examples into rows and orders the rows, both by (seed, epoch).
+   Single examples differ in length: the first step of a run has the longest, so that one for which
+   there is no memory ends there.
 2. A step takes the next window of `rows_per_step` rows, whatever the number of ranks.
 3. The rows of a window go round the ranks, `rows_per_micro_step` at a time. Every rank plans the
    whole window, so it knows the weight of each of its targets without asking the others.
@@ -146,7 +148,11 @@ class Batches:
             rows = best_fit(self._examples.lengths, self._data.row_tokens, order)
         else:
             rows = one_each(self._examples.n, order)
-        return rows.reordered(permutation(bits, len(rows)))
+        rows = rows.reordered(permutation(bits, len(rows)))
+        if epoch or self._data.batching == "pack":
+            return rows
+        lengths = self._examples.lengths[rows.examples]
+        return rows.reordered(longest_first(lengths, self._rows_per_step))
 
 
 def evaluation_batches(
@@ -254,6 +260,12 @@ def epoch_bits(seed: int, epoch: int) -> np.random.PCG64:
     must resume under the next numpy as well.
     """
     return np.random.PCG64(np.random.SeedSequence([seed, epoch]))
+
+
+def longest_first(lengths: Ints, k: int) -> Ints:
+    """The order of `lengths` (n,) in which the `k` longest come before the others."""
+    longest = np.argsort(-lengths, kind="stable")[:k]
+    return np.concatenate((longest, np.delete(np.arange(len(lengths)), longest)))
 
 
 def permutation(bits: np.random.PCG64, n: int) -> Ints:

@@ -116,7 +116,8 @@ class DataConfig(FilesConfig):
     decontaminate_rouge_l: float
     """Above this ROUGE-L F an instruction resembles one of those questions."""
     batching: str
-    """`pack`: whole examples share a row of T tokens; `pad`: one example a row, as in the paper."""
+    """`pack`: whole examples share a row of T tokens; `pad`: one example a row, as in the paper,
+    and the longest of all in the first step, which shows whether there is memory for them."""
     last_window: str
     """The last, short batch of an epoch: `keep` it, or `drop` it as the paper's recipes do."""
 

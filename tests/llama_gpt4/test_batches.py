@@ -398,6 +398,31 @@ def test_steps_of_the_published_recipes(n, rows_per_step, last_window, epochs, p
     assert batches.micro_steps(per_epoch - 1) == math.ceil(last / 16)
 
 
+@given(
+    lengths=st.lists(st.integers(2, ROW), min_size=1, max_size=30),
+    rows_per_step=st.integers(1, 8),
+    micro=st.integers(1, 4),
+    world_size=st.integers(1, 3),
+)
+def test_no_micro_batch_of_single_examples_is_larger_than_the_first(
+    lengths: list[int], rows_per_step: int, micro: int, world_size: int
+) -> None:
+    """Memory that is enough for the first step is enough for all; every epoch still has all."""
+    examples = small(*((length, 1) for length in lengths))
+    recipe = Recipe(replace(DATA, batching="pad"), rows_per_step)
+    ranks = [recipe.rank(examples, rank, world_size, micro) for rank in range(world_size)]
+    most = None
+    for epoch in range(3):
+        seen: Counter[int] = Counter()
+        for step in range(epoch * ranks[0].steps_per_epoch, (epoch + 1) * ranks[0].steps_per_epoch):
+            for batches in ranks:
+                for batch in batches.micro_batches(step):
+                    most = len(batch.tokens) if most is None else most
+                    assert len(batch.tokens) <= most
+                    seen.update(batch.examples)
+        assert seen == Counter(range(examples.n))
+
+
 @pytest.mark.parametrize(
     ("batching", "key"), [("pack", "batch.tokens_per_step"), ("pad", "batch.examples_per_step")]
 )
