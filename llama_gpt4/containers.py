@@ -37,11 +37,13 @@ Rows = list[dict[str, Any]]
 
 def file_pieces(path: Path, file: str) -> Iterator[bytes]:
     """What is in the file at `path`, decompressed; `file` is what messages call it."""
-    with open(path, "rb") as raw:
-        magic = raw.read(4)
+    magic = b""
     try:
-        with _opened(path, magic) as stream:
-            yield from _pieces(stream)
+        with open(path, "rb") as raw:
+            # Not opened once more for that: of a pipe the beginning would be gone.
+            magic = raw.peek(len(ZSTANDARD))[: len(ZSTANDARD)]
+            with _decompressed(raw, magic) as stream:
+                yield from _pieces(stream)
     except (EOFError, zlib.error) as error:
         raise _damaged(file, error) from None
     except OSError as error:
@@ -126,14 +128,14 @@ def _arrow_batches(stream: "io.BufferedReader[_Stream]") -> Iterator["pyarrow.Re
         yield from ipc.open_stream(stream)
 
 
-def _opened(path: Path, magic: bytes) -> BinaryIO:
+def _decompressed(raw: BinaryIO, magic: bytes) -> BinaryIO:
     if magic.startswith(GZIP):
-        return cast(BinaryIO, gzip.open(path))
+        return cast(BinaryIO, gzip.open(raw))
     if magic.startswith(ZSTANDARD):
         import pyarrow
 
-        return pyarrow.CompressedInputStream(str(path), "zstd")
-    return open(path, "rb")
+        return pyarrow.CompressedInputStream(raw, "zstd")
+    return raw
 
 
 def _pieces(stream: BinaryIO) -> Iterator[bytes]:

@@ -87,6 +87,21 @@ def test_a_cut_file_is_one_line(container: Callable[[Path], Path], tmp_path: Pat
         read_records(str(path))
 
 
+@pytest.mark.parametrize("container", [None, as_gzip, as_zstandard])
+def test_a_pipe_is_read_from_its_beginning(
+    container: Callable[[Path], Path] | None, tmp_path: Path
+) -> None:
+    """As in `questions=/dev/stdin`: there is no second time."""
+    content = container(tmp_path).read_bytes() if container else JSONL
+    end, begin = os.pipe()
+    try:
+        with os.fdopen(begin, "wb") as pipe:
+            pipe.write(content)
+        assert len(read_records(f"/dev/fd/{end}")) == len(RECORDS)
+    finally:
+        os.close(end)
+
+
 def test_a_folder_of_several_data_sets_asks_for_one(tmp_path: Path) -> None:
     one = datasets.Dataset.from_list(RECORDS)
     datasets.DatasetDict(train=one, test=one).save_to_disk(tmp_path / "both")
