@@ -30,7 +30,7 @@ HUB = "hub:"
 PIECE_BYTES = 2**20
 """Read at a time."""
 TABLE_ROWS = 1000
-"""Of a table, turned into records at a time."""
+"""Of a table, turned into records at a time; fewer where they are more than `PIECE_BYTES`."""
 
 Rows = list[dict[str, Any]]
 
@@ -54,12 +54,12 @@ def file_pieces(path: Path, file: str) -> Iterator[bytes]:
 
 def folder_pieces(folder: Path, file: str) -> Iterator[bytes]:
     """The Arrow files of a data set that `save_to_disk` wrote, one after the other."""
-    if (folder / "dataset_dict.json").is_file():
-        splits = ", ".join(json.loads((folder / "dataset_dict.json").read_text())["splits"])
-        raise InputError(f"{file} holds several data sets: name the folder of one ({splits})")
-    if not (folder / STATE).is_file():
-        raise InputError(f"{file} is a folder: name a file of records in it")
     try:
+        if (folder / "dataset_dict.json").is_file():
+            splits = ", ".join(json.loads((folder / "dataset_dict.json").read_text())["splits"])
+            raise InputError(f"{file} holds several data sets: name the folder of one ({splits})")
+        if not (folder / STATE).is_file():
+            raise InputError(f"{file} is a folder: name a file of records in it")
         state = json.loads((folder / STATE).read_text())
         if state.get("_indices_files"):
             raise InputError(
@@ -69,7 +69,7 @@ def folder_pieces(folder: Path, file: str) -> Iterator[bytes]:
         for part in state["_data_files"]:
             with open(folder / part["filename"], "rb") as stream:
                 yield from _pieces(stream)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is a damaged folder of Arrow files: {error}") from None
 
 
@@ -104,11 +104,14 @@ def table_rows(pieces: Iterable[bytes], file: str) -> Iterator[Rows]:
     is_parquet = stream.peek(len(PARQUET)).startswith(PARQUET)
     try:
         for batch in _parquet_batches(stream) if is_parquet else _arrow_batches(stream):
-            for start in range(0, batch.num_rows, TABLE_ROWS):
-                rows = batch.slice(start, TABLE_ROWS).to_pylist()
+            # Rows of books are large.
+            most = PIECE_BYTES * batch.num_rows // max(batch.nbytes, 1)
+            n = max(1, min(TABLE_ROWS, most))
+            for start in range(0, batch.num_rows, n):
+                rows = batch.slice(start, n).to_pylist()
                 # A column is in every row, also in those whose record had no such key.
                 yield [{key: v for key, v in row.items() if v is not None} for row in rows]
-    except (pyarrow.ArrowException, OSError, EOFError) as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError, OSError, EOFError) as error:
         kind = "Parquet" if is_parquet else "Arrow"
         reason = str(error).split("\n")[0]
         raise InputError(f"{file} is a damaged {kind} file: {reason}") from None

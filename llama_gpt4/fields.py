@@ -33,10 +33,10 @@ def text_of(value: Any, key: str, name: str) -> str:
 
 
 def json_type(value: Any) -> str:
-    """What JSON calls the type of `value`."""
+    """What JSON calls the type of `value`; those that only tables have keep their own name."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "boolean"
     names = {dict: "object", list: "array", str: "string", int: "number", float: "number"}
-    return names[type(value)]
+    return names.get(type(value), type(value).__name__)

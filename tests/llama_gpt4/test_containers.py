@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from llama_gpt4.containers import folder_pieces
 from llama_gpt4.errors import InputError
-from llama_gpt4.records import read_bytes, read_records
+from llama_gpt4.records import blocks_of, read_bytes, read_records
 
 from .hub_of_data import running_hub_of
 
@@ -120,6 +120,33 @@ def test_a_selection_and_a_folder_without_its_files_are_refused(tmp_path: Path) 
     state.write_text(json.dumps(content | {"_data_files": [{"filename": "gone.arrow"}]}))
     with pytest.raises(InputError, match="chosen is a damaged folder"):
         list(folder_pieces(tmp_path / "chosen", "chosen"))
+    for name in ("state.json", "dataset_dict.json"):
+        (tmp_path / "chosen" / name).write_text("[]")
+        with pytest.raises(InputError, match="chosen is a damaged folder"):
+            list(folder_pieces(tmp_path / "chosen", "chosen"))
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (pyarrow.array([b"binary"]), "record 0: `output` is a JSON bytes, not a string"),
+        (pyarrow.array([b"\xff"]).cast(pyarrow.string(), safe=False), "is a damaged Parquet file"),
+    ],
+)
+def test_a_column_that_is_no_text_is_told(
+    output: pyarrow.Array, message: str, tmp_path: Path
+) -> None:
+    table = pyarrow.table({"instruction": ["Why?"], "output": output})
+    parquet.write_table(table, tmp_path / "records.parquet")
+    with pytest.raises(InputError, match=message):
+        read_records(str(tmp_path / "records.parquet"))
+
+
+def test_large_rows_come_a_few_at_a_time(tmp_path: Path) -> None:
+    table = pyarrow.table({"instruction": ["Why?"] * 10, "output": ["x" * 300_000] * 10})
+    parquet.write_table(table, tmp_path / "records.parquet")
+    sizes = [len(block.values()) for block in blocks_of(str(tmp_path / "records.parquet"))]
+    assert sizes == [3, 3, 3, 1]
 
 
 @pytest.mark.e2e
