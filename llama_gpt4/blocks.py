@@ -8,6 +8,7 @@ are only cut apart here, and parsed by whoever gets the block.
 import codecs
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -22,8 +23,8 @@ Values = list[tuple[int, Any]]
 
 OF_RECORDS = frozenset({"instruction", "text", "turns", "answer", "question_id", *KEYS})
 """Keys of which every line of a file of records, questions, answers or judgements has one."""
-BLOCK_VALUES = 1000
-"""Of an array."""
+BLOCK_VALUES, BLOCK_CHARACTERS = 1000, 2**20
+"""Of an array: a block ends with the value that reaches either."""
 MAX_OBJECT_PIECES = 256
 """So much of a file is read to see what a value over several lines is."""
 OTHER_FORMATS = {
@@ -37,6 +38,8 @@ OTHER_FORMATS = {
 }
 """How files begin that are not for us, and what to do about them."""
 _BLANK = re.compile(r"[ \t\r\n]*")
+MAX_WORD = len("-Infinity")
+"""Characters of the longest sign that a cut can divide, strings aside."""
 _scan = json.JSONDecoder().raw_decode
 
 
@@ -76,11 +79,17 @@ def decoded(content: bytes, file: str, first_line: int = 1) -> str:
     try:
         return content.decode("utf-8-sig" if first_line == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        raise _not_utf8(file, first_line + content.count(b"\n", 0, error.start)) from None
+        # Of the content without its mark.
+        raise _not_utf8(file, first_line + error.object.count(b"\n", 0, error.start)) from None
 
 
 def _not_utf8(file: str, line: int) -> InputError:
     return InputError(f"{file} line {line} is not UTF-8: save the file as UTF-8")
+
+
+def _long_number(file: str, line: int) -> InputError:
+    n = sys.get_int_max_str_digits()
+    return InputError(f"{file} line {line} has a whole number of more than {n:,} digits")
 
 
 def _table(pieces: Iterable[bytes], file: str) -> Iterator[Block]:
@@ -93,10 +102,10 @@ def _table(pieces: Iterable[bytes], file: str) -> Iterator[Block]:
 def _lines(pieces: Iterator[bytes], file: str) -> Iterator[Block]:
     head = next(pieces, b"")
     _refuse_other_formats(head, file)
-    if not _is_json(head.lstrip().split(b"\n", 1)[0]):
-        head += b"".join(islice(pieces, MAX_OBJECT_PIECES))
     while b"\n" not in head.strip() and (piece := next(pieces, b"")):
         head += piece
+    if not _is_json(head.lstrip().split(b"\n", 1)[0]):
+        head += b"".join(islice(pieces, MAX_OBJECT_PIECES))
     _refuse_one_object(head.decode("utf-8-sig", "ignore").strip(), file)
     line = 1
     for content in _whole_lines(chain([head], pieces)):
@@ -175,19 +184,21 @@ def _parsed(text: str, file: str, first_line: int) -> Values:
                 f"{file} is neither a JSON array nor JSONL: {error.msg} "
                 f"(line {line}, column {error.colno})"
             ) from None
+        except ValueError:
+            raise _long_number(file, line) from None
     return values
 
 
 def _array(pieces: Iterator[bytes], file: str) -> Iterator[Block]:
-    window, values, first = _Window(pieces, file), [], 0
+    window, values, first, begin = _Window(pieces, file), [], 0, 0
     window.take("[", "Expecting value")
     is_last = window.has("]")
     while not is_last:
         values.append(window.value())
         is_last = not window.has(",")
-        if len(values) == BLOCK_VALUES:
+        if len(values) == BLOCK_VALUES or window.n_characters - begin >= BLOCK_CHARACTERS:
             yield Block(file, first, values)
-            first, values = first + len(values), []
+            first, values, begin = first + len(values), [], window.n_characters
         if is_last:
             window.take("]", "Expecting ',' delimiter")
     if values:
@@ -205,6 +216,8 @@ class _Window:
         self._line, self._column = 1, 1
         """Of the first character of the text."""
         self._is_whole = False
+        self.n_characters = 0
+        """Of all values that were read."""
 
     def has(self, sign: str) -> bool:
         """Whether `sign` comes next; it is read."""
@@ -227,11 +240,14 @@ class _Window:
             except RecursionError:
                 raise InputError(f"{self._file} is nested too deeply to hold records") from None
             except json.JSONDecodeError as error:
-                if not self._more():
+                if not self._may_go_on(error) or not self._more():
                     raise self._broken(error.msg, error.pos) from None
                 continue
+            except ValueError:
+                raise _long_number(self._file, self._position(self._place)[0]) from None
             # A number may go on in the next piece: 1 is what there is to read of 1e+.
             if end + len("e+") < len(self._text) or not self._more():
+                self.n_characters += end - self._place
                 self._place = end
                 return value
 
@@ -239,6 +255,11 @@ class _Window:
         """Nothing may come after this."""
         if self._next():
             raise self._broken("Extra data", self._place)
+
+    def _may_go_on(self, error: json.JSONDecodeError) -> bool:
+        """Whether what comes may mend this. Else all of the file would be read, to no avail."""
+        is_open = error.msg.startswith("Unterminated string")
+        return is_open or len(self._text) - error.pos < MAX_WORD
 
     def _next(self) -> str:
         """The next sign, which is still to be read; empty at the end."""

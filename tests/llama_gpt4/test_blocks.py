@@ -82,6 +82,34 @@ def test_a_line_that_is_not_utf8_is_named(size: int) -> None:
     assert fault(b"[\n" + good + b"," + bad, size).startswith("f line 3 is not UTF-8")
 
 
+def test_a_line_after_a_byte_order_mark_is_counted_from_there() -> None:
+    assert fault(b'\xef\xbb\xbf{"a": 1}\n\xff\n', 1000).startswith("f line 2 is not UTF-8")
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}\n{"b": %s}\n', '[{"a": 1},\n{"b": %s}]'])
+def test_a_number_longer_than_python_reads_is_named(text: str) -> None:
+    expected = "f line 2 has a whole number of more than 4,300 digits"
+    assert fault((text % ("1" * 4301)).encode(), 1000) == expected
+
+
+@pytest.mark.parametrize("broken", ['{"a" 1}', '{"a": x}', '{"a": "\n"}', '{"a": "\\q"}', "{} {}"])
+def test_a_broken_value_ends_the_reading_of_an_array(broken: str) -> None:
+    """The rest of a large file would be read for nothing, and into memory."""
+    pieces = cut(b"[" + broken.encode() + b",\n{}" * 10_000 + b"]", 1000)
+    with pytest.raises(InputError, match="f is not JSON"):
+        list(blocks(pieces, "f"))
+    assert len(list(pieces)) > 30
+
+
+def test_large_values_come_a_few_at_a_time() -> None:
+    values = ["x" * 300_000] * 10
+    array = blocks(cut(json.dumps(values).encode(), 2**20), "f")
+    assert [len(block.values()) for block in array] == [4, 4, 2]
+    lines = "\n".join(json.dumps({"output": value}) for value in values).encode()
+    sizes = [len(block.values()) for block in blocks(cut(lines, 200_000), "f")]
+    assert sum(sizes) == 10 and max(sizes) <= 2
+
+
 def test_an_array_comes_in_blocks() -> None:
     content = json.dumps(list(range(2 * BLOCK_VALUES + 1))).encode()
     sizes = [(block.first, len(block.values())) for block in blocks(cut(content, 99), "f")]
