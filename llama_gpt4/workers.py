@@ -15,15 +15,20 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import IO, Any, Generic, Protocol, Self, TypeVar
 
 from llama_gpt4.errors import InputError
+from llama_gpt4.program import SIGNALS
 
 MAX_WORKERS = 8
 AHEAD = 2
 """Things given to each at a time, so that none waits for the next."""
+
+TRUNCATED = "pickle data was truncated"
+"""What `pickle` says where a pipe ends within an object."""
 
 Given = TypeVar("Given", contravariant=True)
 Made = TypeVar("Made", covariant=True)
@@ -44,16 +49,18 @@ class Workers(Generic[Given, Made]):
     """As many processes as there are cores for."""
 
     def __init__(self) -> None:
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        self._processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", "from llama_gpt4.workers import serve; serve()"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=os.environ | {"PYTHONPATH": path},
-            )
-            for _ in range(min(usable_cores(), MAX_WORKERS))
-        ]
+        # A signal to all processes of a group or job is answered here: they inherit the mask, and
+        # end with the pipe.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self._processes = [_started() for _ in range(min(usable_cores(), MAX_WORKERS))]
+        except OSError as error:
+            raise InputError(
+                f"no process could be started to help ({error.strerror}): see `ulimit -a`, or use "
+                "one core by `taskset -c 0`"
+            ) from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         for process in self._processes:
             self._idle.put(process)
@@ -97,6 +104,17 @@ class Workers(Generic[Given, Made]):
             self._idle.put(process)
 
 
+def _started() -> subprocess.Popen[bytes]:
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    return subprocess.Popen(
+        # By -P the folder that we are in hides no module, unless it does so here.
+        [sys.executable, "-P", "-c", "from llama_gpt4.workers import serve; serve()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+
+
 def _send(process: subprocess.Popen[bytes], thing: Any) -> None:
     assert process.stdin is not None
     try:
@@ -110,12 +128,22 @@ def _received(process: subprocess.Popen[bytes]) -> Any:
     """What the process made, or what went wrong with that."""
     assert process.stdout is not None
     try:
-        made, error = pickle.load(process.stdout)
+        made, error = _load(process.stdout)
     except EOFError:
         raise _ended(process) from None
     if error is not None:
         raise error
     return made
+
+
+def _load(pipe: IO[bytes]) -> Any:
+    """What comes next; `EOFError`: the process at the other end has gone, maybe within it."""
+    try:
+        return pickle.load(pipe)
+    except pickle.UnpicklingError as error:
+        if TRUNCATED not in str(error):
+            raise
+        raise EOFError from None
 
 
 def _ended(process: subprocess.Popen[bytes]) -> InputError:
@@ -126,22 +154,21 @@ def _ended(process: subprocess.Popen[bytes]) -> InputError:
 
 def serve() -> None:
     """Be one of the processes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the pipe ends then
     gc.disable()  # what is worked on holds no cycles
     given, made = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whoever prints must not write into the pipe
     try:
-        work = pickle.load(given).ready()
+        ready = cache(_load(given).ready)
         while True:
-            pickle.dump(_made(work, pickle.load(given)), made, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(_made(ready, _load(given)), made, pickle.HIGHEST_PROTOCOL)
             made.flush()
     except (EOFError, BrokenPipeError):
         os._exit(0)  # nobody is there to take what is left to flush
 
 
-def _made(work: Callable[[Any], Any], thing: Any) -> tuple[Any, Exception | None]:
+def _made(ready: Callable[[], Callable[[Any], Any]], thing: Any) -> tuple[Any, Exception | None]:
     try:
-        return work(thing), None
+        return ready()(thing), None
     except Exception as error:
         error.add_note(traceback.format_exc())
         return None, error

@@ -1,6 +1,8 @@
 """Processes beside this one: what they make, and that none outlives its work."""
 
+import io
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 
 from llama_gpt4 import workers
 from llama_gpt4.errors import InputError
+from llama_gpt4.program import SIGNALS
 from llama_gpt4.workers import Workers
 
 
@@ -33,6 +36,14 @@ def squared(number: int) -> tuple[int, int]:
     if number == 15:
         raise ValueError("a bug")
     return number**2, os.getpid()
+
+
+@dataclass(frozen=True)
+class Unready:
+    """Cannot be made ready."""
+
+    def ready(self) -> Callable[[int], tuple[int, int]]:
+        raise InputError("there is nothing to work with")
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +95,51 @@ def test_what_goes_wrong_there_goes_wrong_here(
     if kind is ValueError:
         assert "in squared" in caught.value.__notes__[0]  # where it happened
     wait_until_gone(pids)
+
+
+def test_what_cannot_be_made_ready_is_told_here(capfd: pytest.CaptureFixture[str]) -> None:
+    with (
+        pytest.raises(InputError, match="there is nothing to work with"),
+        Workers[int, tuple[int, int]]() as pool,
+    ):
+        list(pool.work(Unready(), range(3)))
+    assert not capfd.readouterr().err
+
+
+def test_none_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(InputError, match=r"no process could be started to help \(No such file"):
+        Workers[int, int]()
+
+
+def test_half_of_a_pickle_is_an_end() -> None:
+    """Who is killed while it writes leaves that."""
+    whole = pickle.dumps([*range(100_000)])
+    assert workers._load(io.BytesIO(whole)) == [*range(100_000)]
+    for size in (0, 1000, len(whole) - 1000):
+        with pytest.raises(EOFError):
+            workers._load(io.BytesIO(whole[:size]))
+    with pytest.raises(pickle.UnpicklingError):  # a bug
+        workers._load(io.BytesIO(b"noise"))
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_signals_are_not_theirs(number: signal.Signals) -> None:
+    """Slurm, `timeout` and the terminal send them to all processes; this one answers."""
+    with Workers[int, tuple[int, int]]() as pool:
+        for process in pool._processes:
+            process.send_signal(number)
+        assert [square for square, _ in pool.work(Squares(), range(4))] == [0, 1, 4, 9]
+
+
+def test_a_module_of_this_folder_hides_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "queue.py").write_text("raise ValueError('hidden')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    with Workers[int, tuple[int, int]]() as pool:
+        assert len(list(pool.work(Squares(), range(4)))) == 4
 
 
 CODE = """
