@@ -29,6 +29,8 @@ class NpyFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:
+            return  # nobody reads what is unfinished; the disk may be full
         start = self._write_header()
         assert self._file.seek(0, 2) == start + 8 * self._columns * self._n
 

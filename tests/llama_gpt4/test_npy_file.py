@@ -1,6 +1,8 @@
 """Byte for byte what `np.save` writes."""
 
+import errno
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,3 +19,18 @@ def test_rows_that_come_in_parts(sizes: list[int]) -> None:
             file.add(part)
     np.save(saved, rows)
     assert written.getvalue() == saved.getvalue()
+
+
+class Full(io.BytesIO):
+    """Takes the header, and of what comes next a part."""
+
+    def write(self, data: Any) -> int:
+        if self.tell():
+            super().write(data[:5])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data)
+
+
+def test_a_full_disk_stays_the_reason() -> None:
+    with pytest.raises(OSError, match="No space left"), NpyFile(Full(), 3) as file:
+        file.add(np.ones((2, 3), np.int64))
