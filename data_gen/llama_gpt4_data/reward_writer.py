@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from llama_gpt4.errors import InputError
-from llama_gpt4.example_writer import CHUNK_RECORDS, check_too_long, row_that_keeps
+from llama_gpt4.example_writer import CHUNK_RECORDS, advice, check_too_long, row_that_keeps
 from llama_gpt4.examples import files_of
 from llama_gpt4.language import language_of
 from llama_gpt4.prompt import render_chat, render_prompt
@@ -86,7 +86,13 @@ class Writer:
             for start in range(0, len(usable), CHUNK_RECORDS):
                 ids = self._add(usable[start : start + CHUNK_RECORDS], files, tokenizer)
                 np.array(ids, self.dtype).tofile(out)
-        check_too_long(self.too_long, np.bincount(self.lengths), self.data, self.part)
+        n_by_length = np.bincount(self.lengths)
+        check_too_long(self.too_long, n_by_length, self.data, self.part)
+        if not self.prompts:
+            raise InputError(
+                f"no comparison for {self.part} has two responses to compare within "
+                f"data.row_tokens={self.data.row_tokens}: {advice(n_by_length)}"
+            )
         self.prompts.append((self.n_tokens, 0, len(self.responses), len(self.pairs), 0, 0, 0, 0))
         for name, rows in zip(
             TABLES, (self.prompts, self.responses, self.pairs, self.scores), strict=True

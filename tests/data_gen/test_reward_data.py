@@ -50,8 +50,12 @@ def test_all_responses_to_a_prompt_are_on_one_side(tmp_path: Path) -> None:
             [scored("Why? " * 300, ("a", 9), ("b", 4))],
             ["longer than data.row_tokens=256", "raise it to"],
         ),
+        (
+            [scored("Why?", ("a", 9), ("b " * 300, 4)), scored("Who?", ("c", 9), ("d " * 300, 4))],
+            ["no comparison for train has two", "within data.row_tokens=256: raise it to"],
+        ),
     ],
-    ids=["lists", "ties", "empty", "no-score", "records", "too-long"],
+    ids=["lists", "ties", "empty", "no-score", "records", "too-long", "one-too-long"],
 )
 def test_what_cannot_be_learned_from_is_one_line(
     tmp_path: Path, records: object, words: list[str]
