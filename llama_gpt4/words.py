@@ -27,8 +27,8 @@ BOS, EOS = 0, 1
 SEPARATOR = "\n"
 WORDS_A_TEXT = 64
 """The backend takes less than half of the time for words that are lines of a text."""
-MAX_WORDS = 500_000
-"""So many are remembered; some hundred bytes each."""
+MAX_WORDS, MAX_IDS = 500_000, 2**23
+"""So many are remembered, some hundred bytes each, and so many of their ids: a gene is one word."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class WordEncoder:
 
     def encode(self, prompts: Sequence[str], answers: Sequence[str]) -> Encoded:
         """The ids of `Tokenizer.encode_prompts` and `encode_answers`, example by example."""
-        if len(self._numbers) > MAX_WORDS:
+        if len(self._numbers) > MAX_WORDS or len(self._ids) > MAX_IDS:
             self._forget()
         find, number, lead = self._find, self._numbers.__getitem__, self._lead
         words, starts = array("i"), array("q")

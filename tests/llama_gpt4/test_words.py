@@ -124,6 +124,18 @@ def test_what_is_remembered_is_bounded(
         assert len(tokenizer._words._counts) < 20 + 12 * 4 * 7 + 3
 
 
+def test_what_is_remembered_of_long_words_is_bounded(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "MAX_IDS", 300)
+    draw = random.Random(0)
+    for _ in range(10):
+        texts = ["".join(draw.choices("acgt", k=100)) for _ in range(4)]
+        check(tokenizer, texts[:2], texts[2:])
+        assert tokenizer._words is not None
+        assert len(tokenizer._words._ids) < 300 + 4 * 100 + 10
+
+
 def test_pieces_over_spaces_have_no_words(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.model").write_bytes(trained(split_by_whitespace=False))
     tokenizer = Tokenizer.load(tmp_path)
