@@ -77,9 +77,9 @@ def _no_search_for_cycles() -> Iterator[None]:
             gc.enable()
 
 
-def cache_key(config: RunConfig, folder: Path = HERE, code: Sequence[str] = CODE) -> str:
+def cache_key(config: RunConfig) -> str:
     """A hash of all that decides a token: bytes of the data and tokenizer, lengths, and the text
-    of our modules, which are `code` in `folder`."""
+    of our modules."""
     data, tokenizer = config.data, tokenizer_path(config)
     decisive: dict[str, object] = {
         "files": [digest_of(file) for file in data.files],
@@ -92,7 +92,7 @@ def cache_key(config: RunConfig, folder: Path = HERE, code: Sequence[str] = CODE
             if tokenizer is None
             else _tokenizer_bytes(tokenizer)
         ),
-        "code": {name: digest((folder / name).read_bytes()) for name in code},
+        "code": code_digests(HERE, CODE),
         "libraries": {
             name: importlib.metadata.version(name) for name in ("sentencepiece", "tokenizers")
         },
@@ -103,6 +103,11 @@ def cache_key(config: RunConfig, folder: Path = HERE, code: Sequence[str] = CODE
             *map(_questions, data.decontaminate),
         ]
     return digest(json.dumps(decisive, sort_keys=True).encode())[:32]
+
+
+def code_digests(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """A hash of the text of each of these modules."""
+    return {name: digest((folder / name).read_bytes()) for name in names}
 
 
 def _questions(file: str) -> tuple[str, str]:

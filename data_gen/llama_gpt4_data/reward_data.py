@@ -11,7 +11,7 @@ import numpy as np
 
 from llama_gpt4.cache import cached, digest, fingerprint
 from llama_gpt4.holdout import split
-from llama_gpt4.prepare import cache_key, own_tokenizer, tokenizer_path
+from llama_gpt4.prepare import cache_key, code_digests, own_tokenizer, tokenizer_path
 from llama_gpt4_data.comparisons import Comparison, read_comparisons
 from llama_gpt4_data.reward_backbone import is_llama, require_plain
 from llama_gpt4_data.reward_config import ComparisonsConfig
@@ -31,10 +31,9 @@ def prepare(config: ComparisonsConfig) -> PreparedComparisons:
 
 
 def _key(config: ComparisonsConfig) -> str:
-    # What decides the tokens in the room below, and here.
-    ours = cache_key(config, HERE, CODE)
     kind = f"{is_llama(config.model)} {config.data.out_of_range} {config.ranking.kind == 'margin'}"
-    return digest(f"{ours} {cache_key(config)} {kind}".encode())[:32]
+    # What decides the tokens in the room below, and here.
+    return digest(f"{cache_key(config)} {code_digests(HERE, CODE)} {kind}".encode())[:32]
 
 
 def _write(config: ComparisonsConfig, draft: Path) -> None:
