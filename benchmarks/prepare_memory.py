@@ -4,8 +4,8 @@
 
 Each file is JSONL of the real English records, grown with altered text, under numbers that keep
 them apart. What is measured is the whole of `llama-gpt4 prepare`, packing and picture included: the
-sum over its processes of what is theirs alone and of their share of what is common (PSS), ten times
-a second.
+anonymous memory of its processes (`Pss_Anon`, in which each has its share of what is common),
+summed ten times a second.
 """
 
 import argparse
@@ -113,9 +113,10 @@ def report(runs: list[dict[str, Any]], load: str) -> str:
             f"| {run['processes']} | {run['peak_bytes'] / 1e6:,.0f} | {run['seconds']:.0f} "
             f"| {run['records'] / run['seconds']:,.0f} |"
         )
-    small, large = runs[0], runs[-1]
-    growth = (large["peak_bytes"] - small["peak_bytes"]) / (large["records"] - small["records"])
-    lines += ["", f"From the smallest to the largest: {growth:.0f} bytes a record."]
+    if len(runs) > 1:
+        small, large = runs[0], runs[-1]
+        growth = (large["peak_bytes"] - small["peak_bytes"]) / (large["records"] - small["records"])
+        lines += ["", f"From the smallest to the largest: {growth:.0f} bytes a record."]
     return "\n".join(lines) + "\n"
 
 
