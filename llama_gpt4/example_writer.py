@@ -1,11 +1,10 @@
 """Records to tokens: the files of one part of the cache, and what became of its records."""
 
 import math
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +17,8 @@ from llama_gpt4.npy_file import NpyFile
 from llama_gpt4.packing import Ints
 from llama_gpt4.text_faults import LANGUAGES
 
-CHUNK_RECORDS = 1000
-"""Tokenised at a time: bounds the memory."""
 BIN_TOKENS = 16
 """Width of a bar in the histogram of lengths."""
-
-
-class Named(Protocol):
-    """A record, for messages."""
-
-    @property
-    def name(self) -> str: ...
 
 
 class ExampleWriter:
@@ -157,19 +147,6 @@ def require_some_fit(n_by_length: Ints, data: FilesConfig, part: str) -> None:
         raise InputError(
             f"all {n_by_length.sum()} examples for {part} are longer than "
             f"data.row_tokens={data.row_tokens}: {advice(n_by_length)}"
-        )
-
-
-def check_too_long(
-    too_long: Sequence[Named], n_by_length: Ints, data: FilesConfig, part: str
-) -> None:
-    """The same, and where `data.policy.too_long` asks for it."""
-    require_some_fit(n_by_length, data, part)
-    if too_long and data.policy.too_long == "error":
-        raise InputError(
-            f"{len(too_long)} of {n_by_length.sum()} examples for {part} are longer than "
-            f"data.row_tokens={data.row_tokens}, the first is {too_long[0].name}: "
-            f"{advice(n_by_length)}, or drop them by data.policy.too_long=drop"
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from llama_gpt4.errors import InputError
-from llama_gpt4.example_writer import CHUNK_RECORDS, advice, check_too_long, row_that_keeps
+from llama_gpt4.example_writer import advice, require_some_fit, row_that_keeps
 from llama_gpt4.examples import files_of
 from llama_gpt4.language import language_of
 from llama_gpt4.prompt import render_chat, render_prompt
@@ -20,6 +20,9 @@ from llama_gpt4_data.comparisons import Comparison
 from llama_gpt4_data.pairs import UNKNOWN, Pair, Paired, paired
 from llama_gpt4_data.reward_config import ComparisonFilesConfig
 from llama_gpt4_data.reward_examples import LANGUAGES, TABLES
+
+CHUNK_RECORDS = 1000
+"""Tokenised at a time: bounds the memory."""
 
 
 class Encoder(Protocol):
@@ -86,13 +89,7 @@ class Writer:
             for start in range(0, len(usable), CHUNK_RECORDS):
                 ids = self._add(usable[start : start + CHUNK_RECORDS], files, tokenizer)
                 np.array(ids, self.dtype).tofile(out)
-        n_by_length = np.bincount(self.lengths)
-        check_too_long(self.too_long, n_by_length, self.data, self.part)
-        if not self.prompts:
-            raise InputError(
-                f"no comparison for {self.part} has two responses to compare within "
-                f"data.row_tokens={self.data.row_tokens}: {advice(n_by_length)}"
-            )
+        self._require_short_enough()
         self.prompts.append((self.n_tokens, 0, len(self.responses), len(self.pairs), 0, 0, 0, 0))
         for name, rows in zip(
             TABLES, (self.prompts, self.responses, self.pairs, self.scores), strict=True
@@ -100,6 +97,23 @@ class Writer:
             kind = np.float64 if name == "scores.npy" else np.int64
             np.save(self.folder / name, np.array(rows, kind))
         return self._report(result)
+
+    def _require_short_enough(self) -> None:
+        """Refuse responses that are too long, if that is asked for or leaves nothing."""
+        n_by_length = np.bincount(self.lengths)
+        require_some_fit(n_by_length, self.data, self.part)
+        if self.too_long and self.data.policy.too_long == "error":
+            raise InputError(
+                f"{len(self.too_long)} of {len(self.lengths)} examples for {self.part} are longer "
+                f"than data.row_tokens={self.data.row_tokens}, the first is "
+                f"{self.too_long[0].name}: {advice(n_by_length)}, or drop them by "
+                "data.policy.too_long=drop"
+            )
+        if not self.prompts:
+            raise InputError(
+                f"no comparison for {self.part} has two responses to compare within "
+                f"data.row_tokens={self.data.row_tokens}: {advice(n_by_length)}"
+            )
 
     def _add(
         self, chunk: list[tuple[Comparison, list[Pair]]], files: list[str], tokenizer: Encoder

@@ -117,7 +117,7 @@ def test_a_long_response_takes_its_pairs_along(tmp_path: Path) -> None:
     report = prepared.report["train"]
     assert prepared.train.n == 1 and prepared.train.pairs_of(0).tolist() == [[0, 1]]
     assert report["dropped"]["too_long"] == 1 and report["too_long_responses"] == 2
-    with pytest.raises(InputError, match="2 of 5 examples for train are longer"):
+    with pytest.raises(InputError, match=r"2 of 5 examples .* the first is .* record 0:"):
         prepare(
             reward_config(
                 tmp_path, f"data.files=[{tmp_path}/comparisons.json]", "data.policy.too_long=error"

@@ -5,9 +5,8 @@ import pytest
 
 from llama_gpt4.data_config import FilesConfig, FilesPolicy, ValidationConfig
 from llama_gpt4.errors import InputError
-from llama_gpt4.example_writer import check_too_long, row_that_keeps
+from llama_gpt4.example_writer import require_some_fit, row_that_keeps
 from llama_gpt4.prepare import prepare
-from llama_gpt4.records import Record
 from llama_gpt4.tokenizer import BYTE_PIECES, Tokenizer
 
 
@@ -17,36 +16,17 @@ def test_the_row_that_keeps_99_percent() -> None:
         assert row_that_keeps(1, np.bincount(lengths)) == max(lengths)
 
 
-@pytest.mark.parametrize(
-    ("policy", "lengths", "message"),
-    [
-        (
-            "drop",
-            [9, 20],
-            "all 2 examples for train are longer than .*=8: raise it to 20",
-        ),
-        (
-            "error",
-            [7, 20],
-            "1 of 2 examples for train are longer .*the first is a.json record 3",
-        ),
-    ],
-)
-def test_examples_that_are_too_long_for_the_row(
-    policy: str, lengths: list[int], message: str
-) -> None:
+def test_examples_that_are_all_too_long_for_the_row() -> None:
     data = FilesConfig(
         files=["a.json"],
         row_tokens=8,
-        policy=FilesPolicy(too_long=policy),
+        policy=FilesPolicy(too_long="drop"),
         cache_dir="",
         validation=ValidationConfig(files=[], share=0.0),
     )
-    too_long = [Record("Add.", "", "4", "a.json", 3)]
-    with pytest.raises(InputError, match=message):
-        check_too_long(too_long, np.bincount(lengths), data, "train")
-    data.policy.too_long = "drop"
-    check_too_long(too_long, np.bincount([7, 20]), data, "train")
+    require_some_fit(np.bincount([8, 20]), data, "train")
+    with pytest.raises(InputError, match=r"all 2 examples for train are .*=8: raise it to 20"):
+        require_some_fit(np.bincount([9, 20]), data, "train")
 
 
 def test_what_an_answer_costs_by_its_language(train_config, write_json) -> None:
