@@ -125,7 +125,7 @@ def open_prepared(config: TrainConfig, folder: Path) -> Prepared:
             for part, report in meta["report"].items()
             if report is not None
         }
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError, KeyError) as error:
         raise InputError(f"{folder} is damaged ({error}): delete it and start again") from error
     _name_files(data, meta["report"])
     prepared = Prepared(

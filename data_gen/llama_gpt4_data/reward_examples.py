@@ -132,7 +132,7 @@ def open_prepared(data: FilesConfig, folder: Path) -> PreparedComparisons:
             for part, report in meta["report"].items()
             if report is not None
         }
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError) as error:
         raise InputError(f"{folder} is damaged ({error}): delete it and start again") from error
     return PreparedComparisons(
         folder=folder,

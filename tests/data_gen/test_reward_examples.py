@@ -19,3 +19,6 @@ def test_prompts_are_named_after_their_records_and_a_cut_folder_is_refused(tmp_p
     tokens.write_bytes(tokens.read_bytes()[:-2])
     with pytest.raises(InputError, match=r"is damaged .* delete it and start again"):
         open_prepared(config.data, prepared.folder)
+    (prepared.folder / "train" / "prompts.npy").write_bytes(b"")
+    with pytest.raises(InputError, match=r"is damaged .* delete it and start again"):
+        open_prepared(config.data, prepared.folder)

@@ -548,12 +548,14 @@ def test_a_cache_dir_that_cannot_be_written(config_for, write_json):
 @pytest.mark.parametrize(
     "file", ["meta.json", "train/tokens.bin", "train/examples.npy", "train/targets.npy"]
 )
-@pytest.mark.parametrize("damage", ["cut", "removed"])
+@pytest.mark.parametrize("damage", ["cut", "emptied", "removed"])
 def test_a_damaged_cache_is_noticed(config_for, file, damage):
     config = config_for()
     path = prepare(config).folder / file
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-4])
+    elif damage == "emptied":  # as a power cut leaves it
+        path.write_bytes(b"{}" if path.suffix == ".json" else b"")
     else:
         path.unlink()
     with pytest.raises(InputError, match=r"is damaged .*: delete it and start again"):
