@@ -31,15 +31,16 @@ OTHER_FORMATS = {
     b"PK\x03\x04": "is a zip archive: unpack it",
     b"BZh": "is compressed by bzip2: unpack it, or compress it by gzip or zstd",
     b"\xfd7zXZ": "is compressed by xz: unpack it, or compress it by gzip or zstd",
+    b"ARROW1": "is an Arrow file, also called Feather: save it as Parquet or as an Arrow stream",
     codecs.BOM_UTF16_LE: "is UTF-16: save the file as UTF-8",
     codecs.BOM_UTF16_BE: "is UTF-16: save the file as UTF-8",
     b"version https://git-lfs": "is a pointer of Git LFS, not the file: fetch that by git lfs pull",
     b"<": "is HTML or XML: a page about the file, perhaps, instead of the file",
 }
 """How files begin that are not for us, and what to do about them."""
-_BLANK = re.compile(r"[ \t\r\n]*")
 MAX_WORD = len("-Infinity")
 """Characters of the longest sign that a cut can divide, strings aside."""
+_BLANK = re.compile(r"[ \t\r\n]*")
 _scan = json.JSONDecoder().raw_decode
 
 

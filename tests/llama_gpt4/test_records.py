@@ -206,6 +206,10 @@ def test_objects_over_several_lines_are_not_jsonl(write):
     [
         (json.dumps([GOOD]).encode("utf-16"), "is UTF-16: save the file as UTF-8"),
         (bz2.compress(json.dumps([GOOD]).encode()), "is compressed by bzip2: unpack it, or"),
+        (
+            b"ARROW1\0\0\xff\xff\xff\xff",
+            "is an Arrow file, also called Feather: save it as Parquet",
+        ),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS, not the file"),
         (b"<!DOCTYPE html>", "is HTML or XML: a page about the file, perhaps"),
     ],
