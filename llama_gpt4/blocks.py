@@ -8,7 +8,6 @@ are only cut apart here, and parsed by whoever gets the block.
 import codecs
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -89,8 +88,7 @@ def _not_utf8(file: str, line: int) -> InputError:
 
 
 def _long_number(file: str, line: int) -> InputError:
-    n = sys.get_int_max_str_digits()
-    return InputError(f"{file} line {line} has a whole number of more than {n:,} digits")
+    return InputError(f"{file} line {line} has a whole number of more digits than Python reads")
 
 
 def _table(pieces: Iterable[bytes], file: str) -> Iterator[Block]:
@@ -101,10 +99,13 @@ def _table(pieces: Iterable[bytes], file: str) -> Iterator[Block]:
 
 
 def _lines(pieces: Iterator[bytes], file: str) -> Iterator[Block]:
-    head = next(pieces, b"")
+    taken: list[bytes] = []
+    for piece in pieces:
+        taken.append(piece)
+        if b"\n" in piece.strip():
+            break  # the first line is whole
+    head = b"".join(taken)
     _refuse_other_formats(head, file)
-    while b"\n" not in head.strip() and (piece := next(pieces, b"")):
-        head += piece
     if not _is_json(head.lstrip().split(b"\n", 1)[0]):
         head += b"".join(islice(pieces, MAX_OBJECT_PIECES))
     _refuse_one_object(head.decode("utf-8-sig", "ignore").strip(), file)
