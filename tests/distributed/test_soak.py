@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -91,7 +92,8 @@ class Soak:
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < until, "it takes no steps"
             time.sleep(0.01)
-        time.sleep(self._chance.random() / 5)
+        steps = [line for line in whole_lines(self.run_dir) if "step_seconds" in line]
+        time.sleep(self._chance.random() * steps[-1]["step_seconds"])
         self.counts[kind] += 1
         if whom == "all":
             os.killpg(process.pid, number)
@@ -127,10 +129,14 @@ class Soak:
 
 def last_step(run_dir: Path) -> int:
     """The newest step in its metrics; 0 before the first."""
-    if not (run_dir / "metrics.jsonl").exists():
-        return 0
-    whole = (run_dir / "metrics.jsonl").read_text().rpartition("\n")[0]
-    return max((json.loads(line)["step"] for line in whole.splitlines()), default=0)
+    return max((line["step"] for line in whole_lines(run_dir)), default=0)
+
+
+def whole_lines(run_dir: Path) -> list[dict[str, Any]]:
+    """Of its metrics, while the last one may still be written."""
+    path = run_dir / "metrics.jsonl"
+    whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def ranks_of(launcher: int) -> list[int]:
@@ -157,8 +163,8 @@ def calm(disturbances: int, tmp_path_factory: pytest.TempPathFactory) -> Soak:
 
 
 def steps_of(disturbances: int) -> int:
-    """More than as many lives can take."""
-    return disturbances * STEPS_OF_A_LIFE + 4
+    """More than as many lives can take, of which each goes on until its disturbance is felt."""
+    return disturbances * (STEPS_OF_A_LIFE + 4)
 
 
 def test_on_as_many_processes_the_weights_are_those_of_an_undisturbed_run(
