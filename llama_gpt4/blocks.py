@@ -7,7 +7,6 @@ are only cut apart here, and parsed by whoever gets the block.
 
 import codecs
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -16,6 +15,7 @@ from typing import Any
 from llama_gpt4.containers import ARROW, PARQUET, table_rows
 from llama_gpt4.conversations import KEYS
 from llama_gpt4.errors import InputError
+from llama_gpt4.json_window import JsonWindow, long_number, not_utf8, scan
 
 Values = list[tuple[int, Any]]
 """Each with its place: from 0 in an array or a table, its line from 1 in JSONL."""
@@ -37,10 +37,6 @@ OTHER_FORMATS = {
     b"<": "is HTML or XML: a page about the file, perhaps, instead of the file",
 }
 """How files begin that are not for us, and what to do about them."""
-MAX_WORD = len("-Infinity")
-"""Characters of the longest sign that a cut can divide, strings aside."""
-_BLANK = re.compile(r"[ \t\r\n]*")
-_scan = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True)
@@ -55,8 +51,16 @@ class Block:
 
     def values(self) -> Values:
         """They and their places; `InputError` where a line is no JSON."""
+        values = list(self.parsed())
+        for _, value in values:
+            if isinstance(value, InputError):
+                raise value
+        return values
+
+    def parsed(self) -> Iterator[tuple[int, Any]]:
+        """The same, with the `InputError` in the place of a line that is no JSON."""
         if isinstance(self.content, list):
-            return list(enumerate(self.content, self.first))
+            return enumerate(self.content, self.first)
         return _parsed(decoded(self.content, self.file, self.first), self.file, self.first)
 
 
@@ -80,15 +84,7 @@ def decoded(content: bytes, file: str, first_line: int = 1) -> str:
         return content.decode("utf-8-sig" if first_line == 1 else "utf-8")
     except UnicodeDecodeError as error:
         # Of the content without its mark.
-        raise _not_utf8(file, first_line + error.object.count(b"\n", 0, error.start)) from None
-
-
-def _not_utf8(file: str, line: int) -> InputError:
-    return InputError(f"{file} line {line} is not UTF-8: save the file as UTF-8")
-
-
-def _long_number(file: str, line: int) -> InputError:
-    return InputError(f"{file} line {line} has a whole number of more digits than Python reads")
+        raise not_utf8(file, first_line + error.object.count(b"\n", 0, error.start)) from None
 
 
 def _table(pieces: Iterable[bytes], file: str) -> Iterator[Block]:
@@ -145,7 +141,7 @@ def _whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def _refuse_one_object(text: str, file: str) -> None:
     """One object around all records, or over several lines, is no JSONL."""
     try:
-        value, end = _scan(text)
+        value, end = scan(text)
     except (ValueError, RecursionError):
         return  # whoever parses the lines says where it breaks off
     if not isinstance(value, dict):
@@ -171,28 +167,29 @@ def _refuse_one_object(text: str, file: str) -> None:
     )
 
 
-def _parsed(text: str, file: str, first_line: int) -> Values:
-    values = []
+def _parsed(text: str, file: str, first_line: int) -> Iterator[tuple[int, Any]]:
     # Not splitlines(): U+2028 and its like are legal within a JSON string.
     for line, entry in enumerate(text.split("\n"), start=first_line):
         if not entry.strip():
             continue
         try:
-            values.append((line, json.loads(entry)))
+            yield line, json.loads(entry)
         except RecursionError:
-            raise InputError(f"{file} line {line} is nested too deeply to be a record") from None
+            yield line, InputError(f"{file} line {line} is nested too deeply to be a record")
         except json.JSONDecodeError as error:
-            raise InputError(
-                f"{file} is neither a JSON array nor JSONL: {error.msg} "
-                f"(line {line}, column {error.colno})"
-            ) from None
+            yield (
+                line,
+                InputError(
+                    f"{file} is neither a JSON array nor JSONL: {error.msg} "
+                    f"(line {line}, column {error.colno})"
+                ),
+            )
         except ValueError:
-            raise _long_number(file, line) from None
-    return values
+            yield line, long_number(file, line)
 
 
 def _array(pieces: Iterator[bytes], file: str) -> Iterator[Block]:
-    window, values, first, begin = _Window(pieces, file), [], 0, 0
+    window, values, first, begin = JsonWindow(pieces, file), [], 0, 0
     window.take("[", "Expecting value")
     is_last = window.has("]")
     while not is_last:
@@ -206,95 +203,3 @@ def _array(pieces: Iterator[bytes], file: str) -> Iterator[Block]:
     if values:
         yield Block(file, first, values)
     window.end()
-
-
-class _Window:
-    """The part of a JSON text that is being read, with more behind it."""
-
-    def __init__(self, pieces: Iterator[bytes], file: str) -> None:
-        self._pieces, self._file = pieces, file
-        self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
-        self._text, self._place = "", 0
-        self._line, self._column = 1, 1
-        """Of the first character of the text."""
-        self._is_whole = False
-        self.n_characters = 0
-        """Of all values that were read."""
-
-    def has(self, sign: str) -> bool:
-        """Whether `sign` comes next; it is read."""
-        if self._next() != sign:
-            return False
-        self._place += 1
-        return True
-
-    def take(self, sign: str, fault: str) -> None:
-        """Read `sign`; if it does not come next, that is a `fault`."""
-        if not self.has(sign):
-            raise self._broken(fault, self._place)
-
-    def value(self) -> Any:
-        """Read the value that comes next."""
-        self._next()
-        while True:
-            try:
-                value, end = _scan(self._text, self._place)
-            except RecursionError:
-                raise InputError(f"{self._file} is nested too deeply to hold records") from None
-            except json.JSONDecodeError as error:
-                if not self._may_go_on(error) or not self._more():
-                    raise self._broken(error.msg, error.pos) from None
-                continue
-            except ValueError:
-                raise _long_number(self._file, self._position(self._place)[0]) from None
-            # A number may go on in the next piece: 1 is what there is to read of 1e+.
-            if end + len("e+") < len(self._text) or not self._more():
-                self.n_characters += end - self._place
-                self._place = end
-                return value
-
-    def end(self) -> None:
-        """Nothing may come after this."""
-        if self._next():
-            raise self._broken("Extra data", self._place)
-
-    def _may_go_on(self, error: json.JSONDecodeError) -> bool:
-        """Whether what comes may mend this. Else all of the file would be read, to no avail."""
-        is_open = error.msg.startswith("Unterminated string")
-        return is_open or len(self._text) - error.pos < MAX_WORD
-
-    def _next(self) -> str:
-        """The next sign, which is still to be read; empty at the end."""
-        while True:
-            blank = _BLANK.match(self._text, self._place)
-            assert blank is not None
-            self._place = blank.end()
-            if self._place < len(self._text) or not self._more():
-                return self._text[self._place : self._place + 1]
-
-    def _more(self) -> bool:
-        """Read on, and forget what lies behind; False: there is no more."""
-        if self._is_whole:
-            return False
-        line, column = self._position(self._place)
-        self._text, self._place = self._text[self._place :], 0
-        self._line, self._column = line, column
-        piece = next(self._pieces, b"")
-        self._is_whole = not piece
-        try:
-            self._text += self._decode(piece, final=self._is_whole)
-        except UnicodeDecodeError as error:
-            line = self._position(len(self._text))[0] + error.object.count(b"\n", 0, error.start)
-            raise _not_utf8(self._file, line) from None
-        return True
-
-    def _position(self, place: int) -> tuple[int, int]:
-        """Line and column of a character of the text."""
-        n_lines = self._text.count("\n", 0, place)
-        if not n_lines:
-            return self._line, self._column + place
-        return self._line + n_lines, place - self._text.rfind("\n", 0, place)
-
-    def _broken(self, fault: str, place: int) -> InputError:
-        line, column = self._position(place)
-        return InputError(f"{self._file} is not JSON: {fault} (line {line}, column {column})")

@@ -41,7 +41,8 @@ log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 CODE = (
-    *("containers.py", "blocks.py", "records.py", "fields.py", "conversations.py", "prompt.py"),
+    *("containers.py", "blocks.py", "json_window.py", "records.py", "fields.py"),
+    *("conversations.py", "prompt.py"),
     *("tokenizer.py", "words.py", "sentencepiece_training.py", "prepare.py", "holdout.py"),
     *("inspection.py", "audit.py", "parts.py", "examples.py", "example_writer.py", "npy_file.py"),
     *("text_faults.py", "validators.py", "language.py", "decontamination.py", "questions.py"),

@@ -133,8 +133,10 @@ def records_of(block: Block) -> tuple[list[Record], list[Fault]]:
     """The records of `block`, and what is wrong with those of its values that are none."""
     records: list[Record] = []
     faults: list[Fault] = []
-    for index, value in block.values():
+    for index, value in block.parsed():
         try:
+            if isinstance(value, InputError):
+                raise value
             records.append(_record(value, block.file, index))
         except InputError as fault:
             faults.append(Fault(index, str(fault)))

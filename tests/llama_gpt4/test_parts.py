@@ -13,6 +13,7 @@ from llama_gpt4.config import TrainConfig
 from llama_gpt4.errors import InputError
 from llama_gpt4.inspection import Inspection
 from llama_gpt4.parts import write_part
+from llama_gpt4.prepare import prepare
 from llama_gpt4.tokenizer import Tokenizer, train_tokenizer
 
 ConfigFor = Callable[..., TrainConfig]
@@ -84,3 +85,18 @@ def test_a_broken_record_ends_it_with_a_count(write: Callable[..., Any], cores: 
         "0.json record 90 has no key `output` (its keys: instruction); 2 of the first 100 records "
         "cannot be used as they are, or say data.policy.broken_record=drop"
     )
+
+
+def test_a_line_that_breaks_off_can_be_dropped(train_config: ConfigFor, tmp_path: Path) -> None:
+    """As the last one of a file that was still being written."""
+    lines = [json.dumps(record) for record in ENGLISH]
+    path = tmp_path / "lines.jsonl"
+    path.write_text("\n".join([lines[0], lines[1][:-9], *lines[2:], lines[0][:20]]))
+    broken = {"data.files": [str(path)]}
+    with pytest.raises(InputError, match=r"JSONL: .* \(line 2, column \d+\), or say data\.policy"):
+        prepare(train_config(**broken))
+    report = prepare(train_config(**broken, **{"data.policy.broken_record": "drop"})).report[
+        "train"
+    ]
+    assert [place["record"] for place in report["findings"]["broken_record"]["records"]] == [2, 91]
+    assert report["read"] == 91 and report["dropped"]["broken_record"] == 2
