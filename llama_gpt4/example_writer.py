@@ -53,7 +53,7 @@ class ExampleWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._files.close()
+        self._files.__exit__(kind, error, trace)
 
     @property
     def n_examples(self) -> int:

@@ -1,11 +1,13 @@
 """What the writer counts in tokens; that its counts add up: test_audit.py."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from llama_gpt4.data_config import FilesConfig, FilesPolicy, ValidationConfig
 from llama_gpt4.errors import InputError
-from llama_gpt4.example_writer import require_some_fit, row_that_keeps
+from llama_gpt4.example_writer import ExampleWriter, require_some_fit, row_that_keeps
 from llama_gpt4.prepare import prepare
 from llama_gpt4.tokenizer import BYTE_PIECES, Tokenizer
 
@@ -59,3 +61,9 @@ def test_the_histogram_has_every_example(config_for, write_json) -> None:
     width, counts = report["lengths"]["bin_tokens"], report["lengths"]["examples"]
     assert sum(counts) == 89 > report["used"]
     assert len(counts) == report["length_100_percent"] // width + 1
+
+
+def test_what_went_wrong_is_not_hidden_by_unfinished_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="broken"), ExampleWriter(tmp_path) as writer:
+        writer._examples._n = 1  # as if the disk had taken less than it was given
+        raise InputError("broken")
